@@ -1,0 +1,78 @@
+"""What can go wrong, in one small family: each class's docstring is the message, and tells the reader the next step.
+
+The exit codes are part of the command line's contract (`spamguard --help` and the README list them).
+"""
+
+from typing import ClassVar
+
+
+class SpamguardError(Exception):
+    """Something went wrong in spamguard: {detail}."""
+
+    exit_code: ClassVar[int] = 1  #: what a command returns to its caller
+    retriable: ClassVar[bool] = False  #: whether a loop may try the same thing again
+
+    def __init__(self, **fields: object) -> None:
+        self.fields = fields
+        template = " ".join((type(self).__doc__ or "").split())
+        super().__init__(template.format(**fields))
+
+
+class ConfigError(SpamguardError):
+    """The settings cannot be used: {detail}. See `spamguard config show` for every name, its value and its source."""
+
+    exit_code = 3
+
+
+class ModelNotFound(SpamguardError):
+    """There is no model at {path}. Train one with `spamguard train`, or point --model (SPAMGUARD_MODEL) at one;
+    `spamguard models list` shows what is there."""
+
+    exit_code = 4
+
+
+class ModelRejected(SpamguardError):
+    """The model at {path} was refused: {detail}. Restore it from its source or train it again;
+    `spamguard models verify` checks every file."""
+
+    exit_code = 4
+
+
+class BrokerUnavailable(SpamguardError):
+    """No Kafka broker answers at {address} ({detail}). Start it, or correct --brokers (SPAMGUARD_BROKERS)."""
+
+    exit_code = 5
+    retriable = True
+
+
+class TopicUnfit(SpamguardError):
+    """The topics cannot carry the stream: {detail}. `spamguard check` shows them all;
+    `spamguard check --create-topics` creates what is missing."""
+
+    exit_code = 5
+
+
+class CommitRefused(SpamguardError):
+    """The broker refused the commit ({detail}): the partitions were given to another worker. The records will be read
+    again, and their decisions carry the same ids."""
+
+    exit_code = 5
+
+
+class PublishFailed(SpamguardError):
+    """Publishing to {topic} failed ({detail}). Nothing was committed; the records will be read again."""
+
+    exit_code = 5
+    retriable = True
+
+
+class DataError(SpamguardError):
+    """The data cannot be used: {detail}."""
+
+    exit_code = 6
+
+
+class MissingExtra(SpamguardError):
+    """`{command}` needs the extra '{extra}', which is not installed. Install it: pip install 'spamguard[{extra}]'."""
+
+    exit_code = 7

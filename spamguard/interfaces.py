@@ -1,0 +1,124 @@
+"""What do we need from the world outside, and what may we not assume of it?
+
+Written for the person who implements one of these. Each has a real life in `backends` and a second, in-memory one
+that ships beside it; one contract suite (tests/contracts) is run by both.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from spamguard.types import Offsets, Outgoing, Partition, Record
+
+#: Called with the partitions that are being taken away, before they are gone; it may await the batch in flight.
+OnRevoked = Callable[[frozenset[Partition]], Awaitable[None]]
+#: Called with the whole assignment after a rebalance; it may be empty.
+OnAssigned = Callable[[frozenset[Partition]], Awaitable[None]]
+
+
+class Consumer(Protocol):
+    """A member of a consumer group over one set of topics; offsets are committed by the caller, never by itself."""
+
+    async def start(self, *, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
+        """Connect and join the group. Raises BrokerUnavailable or TopicUnfit."""
+
+    async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
+        """Return what is there, in offset order per partition, or an empty mapping after `timeout_s`.
+
+        Records of paused partitions are not returned. May raise BrokerUnavailable, which is retriable.
+        """
+
+    async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:
+        """Commit the next offset to read, per partition.
+
+        Raises CommitRefused when the group has moved on, which must not be retried, and BrokerUnavailable when no
+        answer comes within `timeout_s`.
+        """
+
+    async def committed(self, partition: Partition) -> int | None:
+        """Return the committed next offset of a partition, or None."""
+
+    def pause(self, partitions: frozenset[Partition]) -> None:
+        """Stop delivering these partitions without giving them up."""
+
+    def resume(self, partitions: frozenset[Partition]) -> None:
+        """Deliver these partitions again."""
+
+    def assignment(self) -> frozenset[Partition]:
+        """Return the partitions this member holds now."""
+
+    def joined(self) -> bool:
+        """Return whether the member belongs to the group, even with no partition."""
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Return how many records each held partition has beyond the position, as far as is known."""
+
+    async def stop(self) -> None:
+        """Leave the group and close. Never raises."""
+
+
+class Producer(Protocol):
+    """An idempotent publisher: a batch is acknowledged by all in-sync replicas or raises."""
+
+    async def start(self) -> None:
+        """Connect. Raises BrokerUnavailable."""
+
+    async def publish(self, partition: Partition, batch: Sequence[Outgoing]) -> None:
+        """Publish in order to one partition and return when all are acknowledged. Raises PublishFailed."""
+
+    async def stop(self) -> None:
+        """Flush and close. Never raises."""
+
+
+class Admin(Protocol):
+    """What the preflight and the start-up checks ask of a broker."""
+
+    async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
+        """Return the number of partitions of each topic that exists. Raises BrokerUnavailable."""
+
+    async def create(self, topics: Mapping[str, int], *, configs: Mapping[str, Mapping[str, str]]) -> None:
+        """Create the topics with that many partitions and those settings; one that exists is left as it is."""
+
+    async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
+        """Return how far the group's committed offsets are behind the end of the topic."""
+
+    async def clock_skew_s(self) -> float | None:
+        """Return how far the newest known broker timestamp is ahead of ours, or None when it cannot be known."""
+
+    async def close(self) -> None:
+        """Close. Never raises."""
+
+
+class Broker(Protocol):
+    """Where consumers, producers and admins come from."""
+
+    def consumer(self, topics: Sequence[str], *, group: str, member: str | None = None) -> Consumer:
+        """Return a consumer that is not yet started; `member` makes the membership static."""
+
+    def producer(self) -> Producer:
+        """Return a producer that is not yet started."""
+
+    def admin(self) -> Admin:
+        """Return an admin; it connects at its first call."""
+
+
+class Metrics(Protocol):
+    """Counts and times for operators; every name stands in the table of `backends.metrics`."""
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Add an observation to a histogram."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+
+
+class Clock(Protocol):
+    """Wall time and a monotonic stopwatch, so that tests can hold them."""
+
+    def now(self) -> float:
+        """Return the wall time in seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back."""

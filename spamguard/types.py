@@ -1,0 +1,199 @@
+"""What values travel through the house, from a record's bytes to a published decision?
+
+Everything here is frozen and keyword-only. The structs of the wire (`Message`, `Decision`, …) are msgspec structs,
+so that one definition is the type, the JSON codec's schema and, through `msgspec.json.schema`, the contract file.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Action(StrEnum):
+    """What the machine does with a message."""
+
+    ALLOW = "allow"
+    BLOCK = "block"
+
+
+class Reason(StrEnum):
+    """Why a decision came out as it did; the strings are part of the contract and never change their meaning."""
+
+    SPAM_SCORE = "spam_score"  #: the score reached the spam cutoff
+    HAM_SCORE = "ham_score"  #: the score stayed below the ham cutoff
+    UNSURE = "unsure"  #: the score lies between the cutoffs: allowed, and offered for review
+    NO_EVIDENCE = "no_evidence"  #: too little text the model knows to say anything
+    NOT_TEXT = "not_text"  #: a binary message or a delivery receipt
+    GUARD = "guard"  #: a guard protects this class of good message; `guard` names it
+    CONSENTED = "consented"  #: marketing that the subscriber opted in to
+    CATEGORY_ALLOWED = "category_allowed"  #: the tenant's policy allows this category of spam
+    OBSERVED = "observed"  #: observe mode: would have been blocked
+    ALLOW_ALL = "allow_all"  #: the kill switch is on
+    REVIEW_UNAVAILABLE = "review_unavailable"  #: the review copy could not be stored, so the block was not published
+    SCORING_FAILED = "scoring_failed"  #: the scorer raised; the message passes, counted and marked degraded
+
+
+class Category(StrEnum):
+    """What kind of spam it is, as the label policy groups it."""
+
+    FRAUD = "fraud"
+    ILLEGAL = "illegal"
+    GAMBLING = "gambling"
+    LOAN = "loan"
+    MARKETING = "marketing"
+    OTHER = "other"
+
+
+class Mode(StrEnum):
+    """Whether decisions bind: `enforce` blocks, `observe` always allows and says what it would have done."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class DeadReason(StrEnum):
+    """Why a record could not become a message; only a record without a readable message id gets here."""
+
+    EMPTY = "empty"  #: the record has no value (a tombstone)
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    NO_MESSAGE_ID = "no_message_id"
+    SCHEMA_VERSION = "schema_version"  #: a major version this release cannot read, and no message id to answer to
+
+
+class Concat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where a part stands in a long SMS."""
+
+    ref: int
+    total: int
+    seq: int
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One whole SMS, all parts joined; times are RFC 3339 strings or epoch milliseconds.
+
+    >>> Message(message_id="m1", text="晚上一起吃饭吗").direction
+    'MT'
+    """
+
+    message_id: str  #: the gateway's id; the only field without which there is no decision
+    sender: str = ""
+    recipient: str = ""
+    text: str | None = None
+    payload_hex: str | None = None  #: the raw user data, for gateways that do not decode
+    encoding: str | None = None  #: gsm7, ucs2, gbk, latin1, utf8
+    protocol: str | None = None  #: smpp, cmpp, sgip, smgp: gives `data_coding` its meaning
+    data_coding: int | None = None
+    kind: str = "text"  #: text, binary, receipt
+    direction: str = "MT"  #: MO, MT, AO, transit
+    received_at: str | int | None = None
+    operator: str | None = None
+    tenant: str = ""
+    account: str | None = None
+    udh_hex: str | None = None
+    concat: Concat | None = None
+    consent: str = "unknown"  #: opt_in, opt_out, unknown
+    trace_id: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+class DefectiveMessage(Message, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A message of which some fields could not be read; it is judged on the rest, counted, and marked."""
+
+    defects: tuple[str, ...] = ()  #: names of the fields that were dropped or repaired
+
+
+class Clue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A piece of the text with its pull in log-odds; the clues, the rest and the intercept add up to the score."""
+
+    feature: str  #: the piece as the model read it, after normalisation
+    start: int  #: offset into the original text, in characters
+    end: int  #: first offset behind the piece
+    pull: float  #: log-odds; positive speaks for spam
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How long the message waited and was judged, in milliseconds."""
+
+    queue_ms: float  #: from the record's timestamp to the start of judging
+    score_ms: float  #: the batch's judging time
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What the machine does with one message, and why; version 1 of the contract."""
+
+    decision_id: str
+    message_id: str
+    action: Action
+    would_be: Action  #: what enforcement would do: differs from `action` in observe mode, under the kill switch, …
+    reason: Reason
+    guard: str | None = None  #: which guard protected the message, when the reason is `guard`
+    score: float | None = None  #: calibrated probability of spam; absent for what was never scored
+    ham_cutoff: float
+    spam_cutoff: float
+    review: bool = False  #: offered for review
+    category: Category | None = None  #: the kind of spam, for blocked and unsure messages
+    clues: tuple[Clue, ...] = ()  #: at most five, strongest first, for blocked and unsure messages
+    campaign_id: str | None = None
+    model: str  #: name/version of the model
+    policy: str  #: name of the policy
+    code_version: str
+    degraded: bool = False  #: something that should have been done could not be
+    late: bool = False  #: judged longer after it was received than the configured limit
+    defects: tuple[str, ...] = ()  #: names of message fields that could not be read
+    suggested_smpp_status: int = 0  #: command_status for a gateway that answers in SMPP; 0 is ESME_ROK
+    timings: Timings | None = None
+    decided_at: str  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION
+
+
+class ReviewCopy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A message with its decision, as the reviewers get it; acknowledged before a block is published."""
+
+    decision: Decision
+    message: Message
+    source: str  #: topic-partition@offset of the record, or the HTTP request
+    schema_version: int = SCHEMA_VERSION
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The coordinates and reason of a record without a readable message id; never its text."""
+
+    reason: DeadReason
+    topic: str
+    partition: int
+    offset: int
+    size_bytes: int
+    seen_at: str
+    schema_version: int = SCHEMA_VERSION
+
+
+class Partition(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A topic's partition."""
+
+    topic: str
+    number: int
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Kafka's wrapper around a value, as a broker delivers it."""
+
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A record to publish; the partition is chosen by the caller."""
+
+    key: bytes | None
+    value: bytes | None
+
+
+#: Offsets to commit: the next offset to read, a partition.
+Offsets = Mapping[Partition, int]

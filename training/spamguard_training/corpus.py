@@ -1,0 +1,108 @@
+"""Where do training rows come from, and how does a bad line make itself known?
+
+A corpus is JSON Lines, gzipped or not, one labelled message a line; `datasets/README.md` documents the fields. A
+folder is read as all its `train*.jsonl[.gz]` files (or all files, when none is named so), in name order.
+"""
+
+import gzip
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from spamguard.errors import DataError
+
+LABELS = ("ham", "spam")
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One labelled message; `group` is its near-duplicate group and never crosses a split."""
+
+    id: str
+    text: str
+    label: str
+    source: str
+    group: str
+    lang: str = "zh"
+    copies: int = 1
+    read: bool = False  #: read by the label policy, not only labelled by its source
+    category: str | None = None
+    confidence: str | None = None
+    public_label: str | None = None
+    public_category: str | None = None
+    kind: str | None = None
+    set: str | None = None
+
+    @property
+    def is_spam(self) -> bool:
+        """Whether the label is spam."""
+        return self.label == "spam"
+
+
+class CorpusFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was read, as the manifest names it."""
+
+    name: str
+    sha256: str
+    rows: int
+
+
+def corpus_paths(data: Path) -> list[Path]:
+    """Return the files of a corpus: the file itself, or a folder's training files. Raises DataError."""
+    if data.is_file():
+        return [data]
+    if not data.is_dir():
+        raise DataError(detail=f"{data} does not exist; give a .jsonl or .jsonl.gz file, or a folder of them")
+    everything = sorted(path for path in data.iterdir() if path.name.endswith((".jsonl", ".jsonl.gz")))
+    named = [path for path in everything if path.name.startswith("train")]
+    if not everything:
+        raise DataError(detail=f"{data} holds no .jsonl or .jsonl.gz file; datasets/README.md describes the format")
+    return named or everything
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as stream:
+            yield from stream
+    except (OSError, EOFError) as error:
+        raise DataError(detail=f"{path} cannot be read ({type(error).__name__}); is it complete?") from error
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return a file's rows. Raises DataError naming file and line, never the text."""
+    decoder = msgspec.json.Decoder(Row)
+    rows = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise DataError(detail=f"{path.name} line {number} is not a corpus row ({_reason(error)})") from None
+        if row.label not in LABELS:
+            raise DataError(detail=f"{path.name} line {number}: the label must be 'spam' or 'ham'")
+        rows.append(row)
+    return rows
+
+
+def _reason(error: msgspec.MsgspecError) -> str:
+    """Return what msgspec found wrong without quoting any value."""
+    said = str(error)
+    return said if isinstance(error, msgspec.ValidationError) and "value" not in said.lower() else "malformed JSON"
+
+
+def read_corpus(paths: Sequence[Path]) -> tuple[list[Row], list[CorpusFile]]:
+    """Return the rows of all files, the same text once, and what was read. Raises DataError."""
+    rows: dict[str, Row] = {}
+    files = []
+    for path in paths:
+        found = read_rows(path)
+        files.append(CorpusFile(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), rows=len(found)))
+        for row in found:
+            rows.setdefault(row.text, row)
+    kept = list(rows.values())
+    if {row.label for row in kept} != set(LABELS):
+        raise DataError(detail="training needs rows of both labels, spam and ham")
+    return kept, files
