@@ -26,14 +26,16 @@ class ConfigError(SpamguardError):
 
 class ModelNotFound(SpamguardError):
     """There is no model at {path}. Train one with `spamguard train`, or point --model (SPAMGUARD_MODEL) at one;
-    `spamguard models list` shows what is there."""
+    `spamguard models list` shows what is there.
+    """
 
     exit_code = 4
 
 
 class ModelRejected(SpamguardError):
     """The model at {path} was refused: {detail}. Restore it from its source or train it again;
-    `spamguard models verify` checks every file."""
+    `spamguard models verify` checks every file.
+    """
 
     exit_code = 4
 
@@ -47,14 +49,16 @@ class BrokerUnavailable(SpamguardError):
 
 class TopicUnfit(SpamguardError):
     """The topics cannot carry the stream: {detail}. `spamguard check` shows them all;
-    `spamguard check --create-topics` creates what is missing."""
+    `spamguard check --create-topics` creates what is missing.
+    """
 
     exit_code = 5
 
 
 class CommitRefused(SpamguardError):
     """The broker refused the commit ({detail}): the partitions were given to another worker. The records will be read
-    again, and their decisions carry the same ids."""
+    again, and their decisions carry the same ids.
+    """
 
     exit_code = 5
 

@@ -107,8 +107,8 @@ class Metrics(Protocol):
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Add to a counter."""
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add an observation to a histogram."""
+    def observe(self, name: str, values: Sequence[float]) -> None:
+        """Add observations to a histogram."""
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""

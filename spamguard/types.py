@@ -61,7 +61,6 @@ class DeadReason(StrEnum):
     NOT_JSON = "not_json"
     NOT_AN_OBJECT = "not_an_object"
     NO_MESSAGE_ID = "no_message_id"
-    SCHEMA_VERSION = "schema_version"  #: a major version this release cannot read, and no message id to answer to
 
 
 class Concat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -167,7 +166,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     partition: int
     offset: int
     size_bytes: int
-    seen_at: str
+    seen_at_ms: int
     schema_version: int = SCHEMA_VERSION
 
 

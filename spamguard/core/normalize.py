@@ -42,12 +42,14 @@ TOKENS: Final = {
 _SHOWN: Final = {ord(char): f"⟨{name}⟩" for name, char in TOKENS.items()}
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
-_COMMON_TLD = "com|cn|net|org|gov|edu|hk|tw|uk|in|sg|my|au|us|de|jp"
+_COMMON_TLD = "com|example|cn|net|org|gov|edu|hk|tw|uk|in|sg|my|au|us|de|jp"
 _RARE_TLD = (
     "top|xyz|vip|cc|icu|club|shop|site|online|live|work|info|biz|fun|ltd|link|buzz|life|world|wang|store|app|ink|me|io"
     "|co|tv|la|tk|ml|ga|cf|gq|pw|ws|mobi|asia|pro|win|loan|bid|men|date|space|website|tech|press|today|run|ly|gl|gd"
 )
-_SHORTENERS = "t.cn|dwz.cn|url.cn|suo.im|bit.ly|goo.gl|tinyurl.com|is.gd|t.co|ow.ly|u6.gg|dwz.mk|sourl.cn|c.tb.cn|m.tb.cn"
+_SHORTENERS = (
+    "t.cn|dwz.cn|url.cn|suo.im|bit.ly|goo.gl|tinyurl.com|is.gd|t.co|ow.ly|u6.gg|dwz.mk|sourl.cn|c.tb.cn|m.tb.cn"
+)
 
 #: Between Han characters these are pushed in to split words; sentence punctuation stays.
 _APART = re.compile(rf"(?<=[{_HAN}])[ *&^~_|+=#@/\\·•'\"`<>\-]{{1,4}}(?=[{_HAN}])")
@@ -140,7 +142,7 @@ _HAS_SEVERAL: Final = re.compile("[" + re.escape("".join(fold_table.SEVERAL)) + 
 def _fold(text: str) -> str:
     """Return the text with every character folded; line breaks stay."""
     codes = _FOLD[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)]
-    folded = codes[codes != 0].tobytes().decode("utf-32-le")
+    folded: str = codes[codes != 0].tobytes().decode("utf-32-le")
     return folded.translate(_SEVERAL) if _HAS_SEVERAL.search(folded) else folded
 
 

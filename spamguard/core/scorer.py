@@ -11,8 +11,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spamguard.core.features import Counts, Grams, KeyTable, Symbols, View, char_symbols, code_points, count, grams
-from spamguard.core.features import word_symbols
+from spamguard.core.features import (
+    Counts,
+    Grams,
+    KeyTable,
+    Symbols,
+    View,
+    char_symbols,
+    code_points,
+    count,
+    grams,
+    word_symbols,
+)
 from spamguard.core.normalize import Aligned, align, readable
 from spamguard.core.tokenizer import tokenize
 from spamguard.types import Clue
@@ -170,7 +180,7 @@ class LinearScorer:
             found = grams(self._symbols(loaded.view, [text], codes), loaded.view)
             features = loaded.table.find(found.keys)
             known = features >= 0
-            found = Grams(*(array[known] for array in found))
+            found = Grams(found.rows[known], found.keys[known], found.starts[known], found.lengths[known])
             features = features[known]
             counts, values = loaded.weigh(count(found.rows, features, loaded.size), 1)
             places = np.searchsorted(counts.features, features)
@@ -204,9 +214,7 @@ def _word_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _covered(
-    view: View, found: Grams, words: Sequence[tuple[int, int]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _covered(view: View, found: Grams, words: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first and behind-last characters each n-gram covers."""
     if view.name != "words":
         return found.starts, found.starts + found.lengths

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 
-from spamguard.core.features import KeyTable, Keys, Symbols, View, char_symbols, code_points, count, grams, word_symbols
+from spamguard.core.features import Keys, KeyTable, Symbols, View, char_symbols, code_points, count, grams, word_symbols
 from spamguard.core.tokenizer import tokenize
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most

@@ -1,0 +1,1 @@
+"""One file per thing outside the process: brokers, metrics, model files, the registry, the clock."""

@@ -1,0 +1,93 @@
+"""Which metrics are there, and what does each tell an operator at night?
+
+This table is the one truth: the exporter is built from it, docs/operations.md shows it, and a test compares all three.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+
+class Metric(NamedTuple):
+    """One metric and the sentence that explains it."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    sentence: str
+    buckets: tuple[float, ...] = ()
+
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+_MICRO: Final = (5e-6, 1e-5, 2e-5, 3e-5, 5e-5, 7.5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2)
+_SIZES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
+
+METRICS: Final = (
+    Metric("spamguard_decisions_total", "counter", ("action", "reason", "category"),
+           "Decisions acknowledged by the broker; on a jump of action=block look at reasons and categories."),
+    Metric("spamguard_scoring_seconds", "histogram", (),
+           "Time to judge, per message of a batch, clues and guards included.", _MICRO),
+    Metric("spamguard_consume_to_publish_seconds", "histogram", (),
+           "From the inbound record's timestamp to the acknowledged decision; grows with lag.", _SECONDS),
+    Metric("spamguard_batch_messages", "histogram", (),
+           "Records a poll brought; full batches mean the worker is at its limit.", _SIZES),
+    Metric("spamguard_lag_records", "gauge", ("topic", "partition"),
+           "Records still to read, per held partition; a lag that only grows needs another worker."),
+    Metric("spamguard_assigned_partitions", "gauge", (),
+           "Partitions this worker holds; 0 on every worker means nobody filters."),
+    Metric("spamguard_dead_letters_total", "counter", ("reason",),
+           "Records without a readable message id; a flood means a sender changed its format."),
+    Metric("spamguard_defective_total", "counter", (),
+           "Messages judged although some of their fields could not be read."),
+    Metric("spamguard_late_total", "counter", (),
+           "Decisions made longer after the message was received than the policy's limit."),
+    Metric("spamguard_degraded_total", "counter", (),
+           "Decisions that had to allow because judging or the review copy failed; alarm on any."),
+    Metric("spamguard_scoring_failures_total", "counter", ("error",),
+           "Messages whose judging raised; they passed, marked degraded."),
+    Metric("spamguard_broker_errors_total", "counter", ("operation",),
+           "Failed calls to the broker by operation: poll, publish, commit."),
+    Metric("spamguard_ready", "gauge", (),
+           "1 while the model is warm and the group is joined, even with no partition."),
+    Metric("spamguard_seconds_since_poll", "gauge", (),
+           "How long ago the last poll came back; above 10 the loop is stuck, restart the worker."),
+    Metric("spamguard_model_info", "gauge", ("model", "code_version"),
+           "1 for the model and release that decide now."),
+    Metric("spamguard_model_age_seconds", "gauge", (),
+           "How long ago the deciding model was trained."),
+    Metric("spamguard_enforcing", "gauge", (),
+           "1 while blocks bind; 0 in observe mode."),
+)  # fmt: skip
+BY_NAME: Final = {metric.name: metric for metric in METRICS}
+
+
+class MemoryMetrics:
+    """Metrics in a dictionary: for the demo, for tests, and for commands that run once."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self.observations: dict[str, list[float]] = {}
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+        key = self._key(name, labels)
+        self.values[key] = self.values.get(key, 0.0) + amount
+
+    def observe(self, name: str, values: Sequence[float]) -> None:
+        """Keep observations."""
+        self._key(name, {})
+        self.observations.setdefault(name, []).extend(values)
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self.values[self._key(name, labels)] = value
+
+    def total(self, name: str, **labels: str) -> float:
+        """Return the sum over all label sets that hold these labels."""
+        wanted = set(labels.items())
+        return sum(value for (found, has), value in self.values.items() if found == name and wanted <= set(has))
+
+    @staticmethod
+    def _key(name: str, labels: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:
+        if set(labels) != set(BY_NAME[name].labels):
+            raise ValueError(f"{name} has the labels {BY_NAME[name].labels}, not {tuple(labels)}")
+        return name, tuple(sorted(labels.items()))

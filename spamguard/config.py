@@ -1,0 +1,125 @@
+"""Which settings are there, where does each value come from, and is any name misspelt?
+
+One frozen `Settings`, read once. A value comes from the command line, else from an environment variable
+`SPAMGUARD_<NAME>`, else from the TOML file that `SPAMGUARD_CONFIG` names (or `spamguard.toml` in the working folder),
+else from the default below. A name nobody knows, in the file or in the environment, is an error and not a silence.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from spamguard.errors import ConfigError
+from spamguard.types import Mode
+
+PREFIX: Final = "SPAMGUARD_"
+#: Environment variables with the prefix that are not settings of the service.
+NOT_SETTINGS: Final = frozenset(("SPAMGUARD_CONFIG", "SPAMGUARD_REQUIRE", "SPAMGUARD_TEST_KAFKA"))
+DEFAULT_FILE: Final = Path("spamguard.toml")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; the descriptions are the documentation."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port, comma-separated")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how to log in, with a SASL_* protocol"
+    )
+    sasl_username: str | None = Field(None, description="user of the broker")
+    sasl_password: str | None = Field(None, description="password of the broker; never shown", repr=False)
+    ssl_cafile: Path | None = Field(None, description="CA certificates to check the brokers by; system's when unset")
+    group: str = Field("spamguard", description="consumer group of the workers")
+    member: str | None = Field(None, description="static membership: a name of this worker that survives restarts")
+    inbound_topic: str = Field("sms.inbound", description="topic of messages to judge")
+    decisions_topic: str = Field("sms.decisions", description="topic of decisions")
+    review_topic: str = Field("sms.review", description="topic of review copies, acknowledged before a block")
+    dead_letter_topic: str = Field("sms.dead-letter", description="topic of records without a readable message id")
+    max_records: int = Field(1000, ge=1, le=10_000, description="most records judged together")
+    rebalance_timeout_s: float = Field(
+        60.0, ge=1, le=600, description="how long a rebalance waits for a batch; above the worst batch"
+    )
+    session_timeout_s: float = Field(15.0, ge=1, le=300, description="silence after which the group drops a worker")
+    request_timeout_s: float = Field(10.0, ge=1, le=300, description="how long to wait for a broker's answer")
+    model: str = Field("champion", description="model that decides: an alias, name, name/version or a folder")
+    models: Path | None = Field(None, description="folder of models; the shipped ones when unset")
+    mode: Mode = Field(Mode.ENFORCE, description="enforce blocks; observe allows and says what it would have done")
+    preset: Literal["standard", "fraud-only"] = Field("standard", description="which categories of spam are blocked")
+    late_after_s: float = Field(60.0, gt=0, description="decisions later than this after reception are marked late")
+    metrics_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz are served")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="their port; 0 takes any free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["json", "text"] = Field("json", description="one JSON object a line, or for people")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from what is passed in and nothing else: `load` reads the environment and the file itself."""
+        return (init_settings,)
+
+
+def load(overrides: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings. Raises ConfigError in words.
+
+    >>> load({"group": "night-shift"}, environ={}).group
+    'night-shift'
+    """
+    return Settings(**_checked(gather(overrides, environ=environ)))
+
+
+def gather(
+    overrides: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None
+) -> dict[str, tuple[Any, str]]:
+    """Return every value that was given, with where it came from."""
+    environ = os.environ if environ is None else environ
+    given: dict[str, tuple[Any, str]] = {}
+    path = Path(environ["SPAMGUARD_CONFIG"]) if "SPAMGUARD_CONFIG" in environ else DEFAULT_FILE
+    if path.is_file():
+        given |= {name: (value, str(path)) for name, value in _read_file(path).items()}
+    elif "SPAMGUARD_CONFIG" in environ:
+        raise ConfigError(detail=f"SPAMGUARD_CONFIG names {path}, which does not exist")
+    for name, value in environ.items():
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+            given[name.removeprefix(PREFIX).lower()] = (value, name)
+    given |= {name: (value, "command line") for name, value in (overrides or {}).items() if value is not None}
+    return given
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(detail=f"{path} is not readable TOML ({error})") from None
+
+
+def _checked(given: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+    """Return the values alone, every one validated. Raises ConfigError naming setting and source, never a secret."""
+    for name, (_, origin) in given.items():
+        if name not in Settings.model_fields:
+            close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError(detail=f"{origin} sets '{name}', which is not a setting{hint}")
+    values = {name: value for name, (value, _) in given.items()}
+    try:
+        Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0])
+        raise ConfigError(detail=f"{name} (from {given[name][1]}): {first['msg'].lower()}") from None
+    return values

@@ -1,0 +1,219 @@
+"""How does a batch of messages become a batch of decisions?
+
+text → normalise → score → (only for what is not plainly ham) guards, category, clues → policy → decision. Pure: the
+same batch, model, policy and moment give the same decisions, and each message's decision is the same in any batch.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+
+from spamguard.core.guards import guard_of
+from spamguard.core.normalize import HEAD_CHARS, clip, normalize_batch
+from spamguard.core.policy import EVIDENCE_FLOOR, Policy, Ruling, rule
+from spamguard.core.scorer import Explanation, Scores
+from spamguard.core.sms import text_of
+from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Reason, Timings
+
+MAX_CLUES: Final = 5
+#: Scores are published and compared with this precision, so that no rounding of a vector unit shows.
+SCORE_DIGITS: Final = 6
+#: ESME_RX_P_APPN, "permanent application error": what SMPP knows for a message that will never be delivered.
+SMPP_BLOCKED: Final = 0x0065
+
+
+class Scorer(Protocol):
+    """What deciding needs of a model; the one seam a faster engine has to fit."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Return the scores of normalised texts."""
+
+    def kinds(self, texts: Sequence[str]) -> list[str]:
+        """Return the category of each normalised text; empty when the model knows none."""
+
+    def explain(self, original: str, *, most: int = 5) -> Explanation:
+        """Return the clues of one message, pointing into its original text."""
+
+
+class Judge(NamedTuple):
+    """A model ready to decide: its scorer, name and cutoffs."""
+
+    scorer: Scorer
+    name: str
+    ham_cutoff: float
+    spam_cutoff: float
+
+
+class Request(NamedTuple):
+    """A message to decide on."""
+
+    message: Message
+    decision_id: str
+    queued_at_ms: int  #: when it began to wait, in epoch milliseconds
+
+
+class Conditions(NamedTuple):
+    """What holds for a whole batch."""
+
+    policy: Policy
+    allow_all: bool  #: the kill switch
+    code_version: str
+    now_s: float  #: wall time, seconds since the epoch
+    stopwatch: Callable[[], float]  #: monotonic seconds, to say how long judging took
+
+
+def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) -> list[Decision]:
+    """Return one decision a request, in order."""
+    draft = _Draft(judge, conditions)
+    texts = [text_of(request.message) for request in requests]
+    readable = [index for index, text in enumerate(texts) if text is not None]
+    originals = [clip(texts[index] or "") for index in readable]
+    normalised = normalize_batch(originals)
+    probability, _, evidence = judge.scorer.score(normalised)
+    scores = np.round(probability, SCORE_DIGITS).tolist()
+    draft.score_ms = draft.elapsed_ms()
+    decisions: list[Decision | None] = [None] * len(requests)
+    suspects = []
+    for place, index in enumerate(readable):
+        if evidence[place] < EVIDENCE_FLOOR:
+            decisions[index] = draft.allowed(requests[index], Reason.NO_EVIDENCE, scores[place])
+        elif scores[place] < judge.ham_cutoff:
+            decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place])
+        else:
+            suspects.append(place)
+    kinds = judge.scorer.kinds([normalised[place] for place in suspects])
+    for number, place in enumerate(suspects):
+        request = requests[readable[place]]
+        guard = guard_of(normalised[place])
+        category = Category(kinds[number]) if kinds else None
+        spam = scores[place] >= judge.spam_cutoff
+        ruling = rule(
+            conditions.policy,
+            request.message,
+            spam=spam,
+            guard=guard,
+            category=category,
+            allow_all=conditions.allow_all,
+        )
+        clues = _clues(judge.scorer.explain(originals[place], most=MAX_CLUES), texts[readable[place]] or "")
+        decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues)
+    return [
+        decision or draft.allowed(request, Reason.NOT_TEXT, None)
+        for decision, request in zip(decisions, requests, strict=True)
+    ]
+
+
+def _clues(explanation: Explanation, text: str) -> tuple[Clue, ...]:
+    """Return the clues with their offsets into the whole text, of which only head and tail were judged."""
+    moved = len(text) - len(clip(text))
+    if not moved:
+        return explanation.clues
+    return tuple(
+        clue
+        if clue.start < HEAD_CHARS
+        else Clue(feature=clue.feature, start=clue.start + moved, end=clue.end + moved, pull=clue.pull)
+        for clue in explanation.clues
+    )
+
+
+def failed(requests: Sequence[Request], judge: Judge, conditions: Conditions) -> list[Decision]:
+    """Return the decisions for messages whose judging raised: allowed, degraded, so that it is counted and seen."""
+    draft = _Draft(judge, conditions)
+    return [draft.allowed(request, Reason.SCORING_FAILED, None, degraded=True) for request in requests]
+
+
+def without_review(decision: Decision) -> Decision:
+    """Return a block as it is when its review copy could not be stored: allowed, degraded."""
+    return msgspec.structs.replace(
+        decision, action=Action.ALLOW, reason=Reason.REVIEW_UNAVAILABLE, degraded=True, suggested_smpp_status=0
+    )
+
+
+def received_ms(message: Message) -> int | None:
+    """Return when a message was received, in epoch milliseconds, or None when it does not say.
+
+    >>> received_ms(Message(message_id="m", received_at="2026-11-24T10:00:00+08:00"))
+    1795485600000
+    """
+    stated = message.received_at
+    if stated is None or isinstance(stated, int):
+        return stated
+    try:
+        moment = datetime.fromisoformat(stated)
+    except ValueError:
+        return None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class _Draft:
+    """Fills in what all decisions of a batch share."""
+
+    def __init__(self, judge: Judge, conditions: Conditions) -> None:
+        self._judge = judge
+        self._conditions = conditions
+        self._now_ms = int(conditions.now_s * 1000)
+        self._decided_at = datetime.fromtimestamp(conditions.now_s, UTC).isoformat(timespec="milliseconds")
+        self._started = conditions.stopwatch()
+        self.score_ms = 0.0  #: how long normalising and scoring the batch took
+
+    def elapsed_ms(self) -> float:
+        """Return how long ago judging began."""
+        return round((self._conditions.stopwatch() - self._started) * 1000, 3)
+
+    def allowed(self, request: Request, reason: Reason, score: float | None, *, degraded: bool = False) -> Decision:
+        """Return a decision for what is not suspected of anything."""
+        ruling = Ruling(Action.ALLOW, Action.ALLOW, reason, False)
+        return self._decision(request, ruling, score, None, None, (), degraded=degraded)
+
+    def suspect(
+        self,
+        request: Request,
+        ruling: Ruling,
+        score: float,
+        guard: str | None,
+        category: Category | None,
+        clues: tuple[Clue, ...],
+    ) -> Decision:
+        """Return a decision for what scored at least the ham cutoff."""
+        return self._decision(request, ruling, score, guard, category, clues, degraded=False)
+
+    def _decision(
+        self,
+        request: Request,
+        ruling: Ruling,
+        score: float | None,
+        guard: str | None,
+        category: Category | None,
+        clues: tuple[Clue, ...],
+        *,
+        degraded: bool,
+    ) -> Decision:
+        message = request.message
+        received = received_ms(message)
+        late = received is not None and self._now_ms - received > self._conditions.policy.late_after_s * 1000
+        return Decision(
+            decision_id=request.decision_id,
+            message_id=message.message_id,
+            action=ruling.action,
+            would_be=ruling.would_be,
+            reason=ruling.reason,
+            guard=guard,
+            score=score,
+            ham_cutoff=self._judge.ham_cutoff,
+            spam_cutoff=self._judge.spam_cutoff,
+            review=ruling.review,
+            category=category,
+            clues=clues,
+            model=self._judge.name,
+            policy=self._conditions.policy.name,
+            code_version=self._conditions.code_version,
+            degraded=degraded,
+            late=late,
+            defects=message.defects if isinstance(message, DefectiveMessage) else (),
+            suggested_smpp_status=SMPP_BLOCKED if ruling.action is Action.BLOCK else 0,
+            timings=Timings(queue_ms=float(max(0, self._now_ms - request.queued_at_ms)), score_ms=self.score_ms),
+            decided_at=self._decided_at,
+        )

@@ -1,0 +1,50 @@
+"""Which model decides now, and what must a model show before it may?
+
+A model is checked aside (normaliser version, self-test vectors) and then swapped in by one reference between batches;
+a batch in flight keeps the one it began with. What fails a check changes nothing.
+"""
+
+import numpy as np
+
+from spamguard.core import normalize
+from spamguard.core.decide import Judge
+from spamguard.core.manifest import SELF_TEST_TOLERANCE, Manifest
+from spamguard.core.scorer import LinearScorer, ModelArrays
+from spamguard.errors import ModelRejected
+
+
+def ready_judge(manifest: Manifest, arrays: ModelArrays) -> Judge:
+    """Return a judge for a model that passed every check. Raises ModelRejected."""
+    if manifest.normalizer_version != normalize.VERSION:
+        detail = (
+            f"it was trained under normaliser {manifest.normalizer_version}, this release has {normalize.VERSION}; "
+            "train it again with this release"
+        )
+        raise ModelRejected(path=manifest.full_name, detail=detail)
+    if not 0.0 < manifest.ham_cutoff <= manifest.spam_cutoff < 1.0:
+        raise ModelRejected(path=manifest.full_name, detail="its cutoffs are not in order between 0 and 1")
+    scorer = LinearScorer(arrays)
+    if manifest.self_tests:
+        texts = normalize.normalize_batch([test.text for test in manifest.self_tests])
+        expected = np.array([test.log_odds for test in manifest.self_tests])
+        worst = float(np.abs(scorer.score(texts).log_odds - expected).max())
+        if not worst <= SELF_TEST_TOLERANCE:
+            detail = f"its self-test scores are off by {worst:.3g} in log-odds"
+            raise ModelRejected(path=manifest.full_name, detail=detail)
+    return Judge(scorer, manifest.full_name, manifest.ham_cutoff, manifest.spam_cutoff)
+
+
+class ModelHolder:
+    """Holds the judge that decides now."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    @property
+    def judge(self) -> Judge:
+        """Return the judge for the next batch."""
+        return self._judge
+
+    def swap(self, judge: Judge) -> None:
+        """Let another judge decide from the next batch on."""
+        self._judge = judge

@@ -1,0 +1,186 @@
+"""What becomes of a batch of inbound records: which decisions, review copies and dead letters are published?
+
+The order is the promise: review copies first; a block whose copy is not acknowledged is published as an allow,
+degraded. Then decisions and dead letters, one batch a partition; the decision keeps its record's key and partition.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from spamguard.core.codec import decision_id, decode_message, encode
+from spamguard.core.decide import Request, without_review
+from spamguard.engine.filter import LiveFilter
+from spamguard.errors import PublishFailed
+from spamguard.interfaces import Clock, Metrics, Producer
+from spamguard.stream.loop import Batch
+from spamguard.types import (
+    Action,
+    DeadLetter,
+    DeadReason,
+    Decision,
+    DefectiveMessage,
+    Outgoing,
+    Partition,
+    Record,
+    ReviewCopy,
+)
+
+log = structlog.get_logger()
+
+
+class Topics(NamedTuple):
+    """Where a batch's outcome goes; review and dead letters have their own number of partitions."""
+
+    decisions: str
+    review: str
+    dead_letter: str
+    review_partitions: int
+    dead_letter_partitions: int
+
+
+class _Judged(NamedTuple):
+    """A record with what was decided on it."""
+
+    record: Record
+    request: Request
+    decision: Decision
+
+
+class DecidingHandler:
+    """Decodes, judges and publishes a batch."""
+
+    def __init__(
+        self, engine: LiveFilter, producer: Producer, *, topics: Topics, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._engine = engine
+        self._producer = producer
+        self._topics = topics
+        self._metrics = metrics
+        self._clock = clock
+
+    async def handle(self, batch: Batch) -> None:
+        """Publish a decision for each message and a dead letter for each unreadable record. Raises PublishFailed."""
+        started_s = self._clock.monotonic()
+        records = [record for partition_records in batch.values() for record in partition_records]
+        readable, dead = self._decode(records)
+        decisions = await self._engine.judge([request for _, request in readable])
+        judged_s = self._clock.monotonic()
+        judged = [
+            _Judged(record, request, decision) for (record, request), decision in zip(readable, decisions, strict=True)
+        ]
+        judged = await self._reviewed(judged)
+        await self._publish(judged, dead)
+        self._report(judged, dead, records=len(records), score_s=judged_s - started_s)
+
+    def _decode(
+        self, records: Sequence[Record]
+    ) -> tuple[list[tuple[Record, Request]], list[tuple[Record, DeadReason]]]:
+        readable, dead = [], []
+        for record in records:
+            message = decode_message(record.value)
+            if isinstance(message, DeadReason):
+                dead.append((record, message))
+                continue
+            identity = decision_id(record.partition, record.offset)
+            readable.append((record, Request(message, identity, record.timestamp_ms)))
+        return readable, dead
+
+    async def _reviewed(self, judged: list[_Judged]) -> list[_Judged]:
+        """Return the decisions, blocks turned to allow where the review copy was not acknowledged."""
+        wanted = [one for one in judged if one.decision.review]
+        if not wanted:
+            return judged
+        copies: dict[Partition, list[Outgoing]] = {}
+        for one in wanted:
+            place = one.record.partition
+            target = Partition(self._topics.review, place.number % self._topics.review_partitions)
+            copy = ReviewCopy(
+                decision=one.decision,
+                message=one.request.message,
+                source=f"{place.topic}-{place.number}@{one.record.offset}",
+            )
+            copies.setdefault(target, []).append(Outgoing(key=one.record.key, value=encode(copy)))
+        failed = await self._publish_each(copies)
+        if not failed:
+            return judged
+        log.error("review_unavailable", partitions=sorted(p.number for p in failed), copies=len(wanted))
+        return [
+            one._replace(decision=without_review(one.decision))
+            if one.decision.action is Action.BLOCK
+            and Partition(self._topics.review, one.record.partition.number % self._topics.review_partitions) in failed
+            else one
+            for one in judged
+        ]
+
+    async def _publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> set[Partition]:
+        """Publish all and return the partitions that did not acknowledge."""
+        outcomes = await asyncio.gather(
+            *(self._producer.publish(partition, batch) for partition, batch in batches.items()), return_exceptions=True
+        )
+        failed = set()
+        for partition, outcome in zip(batches, outcomes, strict=True):
+            if isinstance(outcome, PublishFailed):
+                failed.add(partition)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return failed
+
+    async def _publish(self, judged: Sequence[_Judged], dead: Sequence[tuple[Record, DeadReason]]) -> None:
+        outgoing: dict[Partition, list[Outgoing]] = {}
+        for one in judged:
+            target = Partition(self._topics.decisions, one.record.partition.number)
+            outgoing.setdefault(target, []).append(Outgoing(key=one.record.key, value=encode(one.decision)))
+        for record, reason in dead:
+            target = Partition(self._topics.dead_letter, record.partition.number % self._topics.dead_letter_partitions)
+            letter = self._letter(record, reason)
+            outgoing.setdefault(target, []).append(Outgoing(key=record.key, value=encode(letter)))
+        failed = await self._publish_each(outgoing)
+        if failed:
+            raise PublishFailed(topic=", ".join(sorted({p.topic for p in failed})), detail="no acknowledgement")
+
+    def _letter(self, record: Record, reason: DeadReason) -> DeadLetter:
+        return DeadLetter(
+            reason=reason,
+            topic=record.partition.topic,
+            partition=record.partition.number,
+            offset=record.offset,
+            size_bytes=len(record.value or b""),
+            seen_at_ms=int(self._clock.now() * 1000),
+        )
+
+    def _report(
+        self, judged: Sequence[_Judged], dead: Sequence[tuple[Record, DeadReason]], *, records: int, score_s: float
+    ) -> None:
+        """Count a batch whose outcome is acknowledged."""
+        now_ms = self._clock.now() * 1000
+        counted: dict[tuple[str, str, str], int] = {}
+        for one in judged:
+            decision = one.decision
+            key = (str(decision.action), str(decision.reason), str(decision.category or "none"))
+            counted[key] = counted.get(key, 0) + 1
+        for (action, reason, category), number in counted.items():
+            self._metrics.count("spamguard_decisions_total", number, action=action, reason=reason, category=category)
+        for name, found in (
+            ("spamguard_late_total", sum(one.decision.late for one in judged)),
+            ("spamguard_degraded_total", sum(one.decision.degraded for one in judged)),
+            ("spamguard_defective_total", sum(isinstance(one.request.message, DefectiveMessage) for one in judged)),
+        ):
+            if found:
+                self._metrics.count(name, found)
+        for record, reason in dead:
+            self._metrics.count("spamguard_dead_letters_total", reason=str(reason))
+            log.warning(
+                "dead_letter",
+                reason=str(reason),
+                topic=record.partition.topic,
+                partition=record.partition.number,
+                offset=record.offset,
+            )
+        self._metrics.observe("spamguard_batch_messages", [records])
+        if judged:
+            self._metrics.observe("spamguard_scoring_seconds", [score_s / len(judged)])
+            waits = [max(0.0, now_ms - one.record.timestamp_ms) / 1000 for one in judged]
+            self._metrics.observe("spamguard_consume_to_publish_seconds", waits)
