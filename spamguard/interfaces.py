@@ -81,8 +81,8 @@ class Admin(Protocol):
     async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
         """Return how far the group's committed offsets are behind the end of the topic."""
 
-    async def clock_skew_s(self) -> float | None:
-        """Return how far the newest known broker timestamp is ahead of ours, or None when it cannot be known."""
+    async def newest_timestamp_ms(self, topic: str) -> int | None:
+        """Return the newest record's timestamp in epoch milliseconds, or None when the topic is empty."""
 
     async def close(self) -> None:
         """Close. Never raises."""

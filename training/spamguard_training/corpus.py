@@ -19,11 +19,11 @@ LABELS = ("ham", "spam")
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One labelled message; `group` is its near-duplicate group and never crosses a split."""
 
-    id: str
     text: str
     label: str
-    source: str
-    group: str
+    source: str = "own"
+    id: str = ""  #: first 16 hexadecimal digits of the text's SHA-256; computed when left out
+    group: str = ""  #: the message's own id when left out: nothing is then known of its near-duplicates
     lang: str = "zh"
     copies: int = 1
     read: bool = False  #: read by the label policy, not only labelled by its source
@@ -83,7 +83,8 @@ def read_rows(path: Path) -> list[Row]:
             raise DataError(detail=f"{path.name} line {number} is not a corpus row ({_reason(error)})") from None
         if row.label not in LABELS:
             raise DataError(detail=f"{path.name} line {number}: the label must be 'spam' or 'ham'")
-        rows.append(row)
+        identity = row.id or hashlib.sha256(row.text.encode()).hexdigest()[:16]
+        rows.append(msgspec.structs.replace(row, id=identity, group=row.group or identity))
     return rows
 
 

@@ -166,13 +166,13 @@ def read_families(paths: Sequence[Path]) -> list[Family]:
 
 
 def fill(text: str, family: Family, rng: random.Random) -> str:
-    """Return a wording with every slot filled; each occurrence is drawn anew."""
+    """Return a wording with every slot filled, each occurrence drawn anew; a slot's value may hold slots itself."""
 
     def choose(match: re.Match[str]) -> str:
         name = match.group(1)
         return rng.choice(family.slots[name]) if name in family.slots else SLOTS[name](rng)
 
-    return _SLOT.sub(choose, text)
+    return _SLOT.sub(choose, _SLOT.sub(choose, text))
 
 
 def generate(families: Sequence[Family], *, each: int, seed: int) -> Iterator[Row]:
