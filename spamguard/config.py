@@ -120,6 +120,6 @@ def _checked(given: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
         Settings(**values)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = str(first["loc"][0])
-        raise ConfigError(detail=f"{name} (from {given[name][1]}): {first['msg'].lower()}") from None
+        name, said = str(first["loc"][0]), first["msg"]
+        raise ConfigError(detail=f"{name} (from {given[name][1]}): {said[:1].lower()}{said[1:]}") from None
     return values

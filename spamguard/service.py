@@ -8,11 +8,11 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -24,11 +24,11 @@ from spamguard.backends.memory import MemoryBroker
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
 from spamguard.core.decide import Judge
-from spamguard.core.manifest import Manifest
+from spamguard.core.manifest import FILE_NAME, Manifest
 from spamguard.core.policy import PRESETS, Policy
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder, ready_judge
-from spamguard.errors import TopicUnfit
+from spamguard.errors import SpamguardError, TopicUnfit
 from spamguard.interfaces import Admin, Broker, Clock
 from spamguard.stream.deciding import DecidingHandler, Topics
 from spamguard.stream.health import Health
@@ -47,9 +47,62 @@ def models_folder(settings: Settings) -> Path:
     return settings.models or registry.shipped_models()
 
 
+class KnownModel(NamedTuple):
+    """A model in the folder of models."""
+
+    name: str  #: name/version
+    folder: Path
+    aliases: tuple[str, ...]
+
+
+def known_models(settings: Settings) -> list[KnownModel]:
+    """Return the models in the folder of models, whatever state they are in. Raises ModelRejected for bad aliases."""
+    root = models_folder(settings)
+    aliases = registry.read_aliases(root)
+    found = [(f"{folder.parent.name}/{folder.name}", folder) for folder in registry.model_folders(root)]
+    return [
+        KnownModel(name, folder, tuple(sorted(alias for alias, target in aliases.items() if target == name)))
+        for name, folder in found
+    ]
+
+
+def model_folder(settings: Settings) -> Path:
+    """Return the folder of the configured model. Raises ModelNotFound."""
+    return registry.resolve(settings.model, models_folder(settings))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what a model says of itself, nothing of it checked. Raises ModelNotFound or ModelRejected."""
+    return artifacts.read_manifest(folder)
+
+
+def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
+    """Yield everything that is checked of a model, and what is wrong with it: manifest, files, arrays and self-tests."""
+    try:
+        manifest = artifacts.read_manifest(folder)
+    except SpamguardError as error:
+        yield FILE_NAME, error
+        return
+    yield FILE_NAME, None
+    sound = True
+    for name, digest in manifest.files.items():
+        try:
+            artifacts.read_file(folder, name, digest)
+            yield name, None
+        except SpamguardError as error:
+            sound = False
+            yield name, error
+    if sound:
+        try:
+            ready_judge(*artifacts.read(folder))
+            yield "self-tests", None
+        except SpamguardError as error:
+            yield "self-tests", error
+
+
 def load_judge(settings: Settings) -> tuple[Judge, Manifest]:
     """Return the configured model, every digest and self-test checked. Raises ModelNotFound or ModelRejected."""
-    manifest, arrays = artifacts.read(registry.resolve(settings.model, models_folder(settings)))
+    manifest, arrays = artifacts.read(model_folder(settings))
     return ready_judge(manifest, arrays), manifest
 
 

@@ -60,7 +60,7 @@ class DeadReason(StrEnum):
     EMPTY = "empty"  #: the record has no value (a tombstone)
     NOT_JSON = "not_json"
     NOT_AN_OBJECT = "not_an_object"
-    NO_MESSAGE_ID = "no_message_id"
+    NO_MESSAGE_ID = "no_message_id"  #: none, or one that is no string, empty, or longer than a thousand characters
 
 
 class Concat(msgspec.Struct, frozen=True, kw_only=True, gc=False):

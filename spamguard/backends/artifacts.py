@@ -8,7 +8,6 @@ A folder holds `manifest.json`, `weights.npz` (arrays only: it is read with pick
 import hashlib
 import io
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -69,7 +68,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelRejected(path=folder, detail=f"{FILE_NAME} cannot be read ({error.strerror})") from None
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ModelRejected(path=folder, detail=f"{FILE_NAME} is no manifest ({error})") from None
     if manifest.format != FORMAT:
         detail = f"its format is {manifest.format}, this release reads {FORMAT}; upgrade spamguard"
@@ -84,7 +83,7 @@ def read(folder: Path) -> tuple[Manifest, ModelArrays]:
     try:
         with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as arrays:
             return manifest, _unpack(manifest, dict(arrays), files[VOCABULARY].decode().splitlines())
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001 - a damaged archive raises a dozen types out of zipfile, zlib and numpy
         raise ModelRejected(path=folder, detail=f"{WEIGHTS} does not hold what the manifest says ({error})") from None
 
 
@@ -93,17 +92,20 @@ def verified_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     missing = [name for name in NEEDED if name not in manifest.files]
     if missing:
         raise ModelRejected(path=folder, detail=f"its manifest names no digest for {', '.join(missing)}")
-    files = {}
-    for name, digest in manifest.files.items():
-        if Path(name).name != name:
-            raise ModelRejected(path=folder, detail="its manifest names a file outside its folder")
-        try:
-            files[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise ModelRejected(path=folder, detail=f"{name} cannot be read ({error.strerror})") from None
-        if _digest(files[name]) != digest:
-            raise ModelRejected(path=folder, detail=f"{name} is not the file the manifest describes (SHA-256 differs)")
-    return files
+    return {name: read_file(folder, name, digest) for name, digest in manifest.files.items()}
+
+
+def read_file(folder: Path, name: str, digest: str) -> bytes:
+    """Return the content of one file of a model. Raises ModelRejected when it is not what its digest says."""
+    if Path(name).name != name:
+        raise ModelRejected(path=folder, detail="its manifest names a file outside its folder")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise ModelRejected(path=folder, detail=f"{name} cannot be read ({error.strerror})") from None
+    if _digest(content) != digest:
+        raise ModelRejected(path=folder, detail=f"{name} is not the file the manifest describes (SHA-256 differs)")
+    return content
 
 
 def _unpack(manifest: Manifest, arrays: Mapping[str, Any], words: list[str]) -> ModelArrays:
@@ -118,6 +120,8 @@ def _unpack(manifest: Manifest, arrays: Mapping[str, Any], words: list[str]) -> 
         views.append(loaded)
     if sum(len(view.keys) for view in views) != manifest.features:
         raise ValueError("the number of features differs")
+    if not np.isfinite(arrays["intercept"]):
+        raise ValueError("the intercept is not finite")
     names = [view.name for view in manifest.views]
     return ModelArrays(
         words=words,

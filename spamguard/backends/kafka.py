@@ -3,26 +3,34 @@
 Offsets are committed explicitly and with a time limit (a commit can hang while a coordinator moves); the rebalance
 timeout is set, because its default is the short session timeout; records leave in explicit batches to a chosen
 partition (`create_batch` + `send_batch`, linger 0), which is four times as fast as one future a record; a refused
-commit is named as such, so that nobody retries it.
+commit is named as such, so that nobody retries it; every end of a client has a time limit, because it may wait for a
+broker that is away. docs/why.md has the experiments.
 """
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, ProducerClosed, for_code
 from aiokafka.structs import OffsetAndMetadata
 
-from spamguard.errors import BrokerUnavailable, CommitRefused, ConfigError, PublishFailed
+from spamguard.errors import BrokerUnavailable, CommitRefused, ConfigError, PublishFailed, TopicUnfit
 from spamguard.interfaces import OnAssigned, OnRevoked
 from spamguard.types import Offsets, Outgoing, Partition, Record
 
 #: Below the broker's default message.max.bytes of 1,048,588.
 MAX_BATCH_BYTES: Final = 1_000_000
+#: How long each step of a client's end may take; with a frozen broker it would take half a minute.
+STOP_TIMEOUT_S: Final = 4.0
+#: How much longer than its own time limit a poll may take before it is taken to be waiting for a rebalance.
+POLL_GRACE_S: Final = 0.1
+RETRY_S: Final = 0.2
+#: The error code of a topic that is there already.
+TOPIC_EXISTS: Final = 36
 
 _T = TypeVar("_T")
 
@@ -81,16 +89,32 @@ class KafkaBroker:
         return KafkaAdmin(self._config)
 
 
-async def _reach(config: KafkaConfig, starting: Awaitable[_T]) -> _T:
-    """Await a client's start and name what is wrong when nobody answers."""
+async def _reach(config: KafkaConfig, asking: Awaitable[_T]) -> _T:
+    """Await a broker's answer and name what is wrong when nobody gives one."""
     try:
         async with asyncio.timeout(config.request_timeout_s):
-            return await starting
+            return await asking
     except TimeoutError:
         detail = f"no answer within {config.request_timeout_s:g} s"
         raise BrokerUnavailable(address=config.brokers, detail=detail) from None
     except (KafkaError, OSError, ValueError) as error:
         raise BrokerUnavailable(address=config.brokers, detail=type(error).__name__) from None
+
+
+async def _ended(closing: Awaitable[None]) -> bool:
+    """Await the end of a client, which raises and hangs in several ways; return whether it ended by itself."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await closing
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    except asyncio.CancelledError:
+        # aiokafka lets the end of a task of its own escape while a broker is down; a wish to cancel us is obeyed.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return False
+    return True
 
 
 class KafkaConsumer:
@@ -100,6 +124,8 @@ class KafkaConsumer:
         self._config = config
         self._topics = list(topics)
         self._joined = False
+        self._consumer: AIOKafkaConsumer | None = None
+        self._fetching: asyncio.Task[Any] | None = None
         self._options = config.client_options() | {
             "group_id": group,
             "group_instance_id": member,
@@ -115,14 +141,27 @@ class KafkaConsumer:
         self._next: dict[Partition, int] = {}  #: offset behind the last delivered record
 
     async def start(self, *, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
-        """Connect and join the group."""
+        """Connect and begin to join the group.
+
+        The group is joined in the background: a member that subscribes before it starts waits for all others to hand
+        their batches in, which may take the whole rebalance timeout.
+        """
         self._consumer = AIOKafkaConsumer(**self._options)
-        self._consumer.subscribe(self._topics, listener=_Listener(self, on_assigned, on_revoked))
         try:
             await _reach(self._config, self._consumer.start())
-        except BrokerUnavailable:
+            missing = set(self._topics) - await _reach(self._config, self._consumer.topics())
+            if missing:
+                raise TopicUnfit(detail=f"{', '.join(sorted(missing))} does not exist")
+        except BaseException:
             await self.stop()
             raise
+        self._consumer.subscribe(self._topics, listener=_Listener(self, on_assigned, on_revoked))
+
+    @property
+    def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise BrokerUnavailable(address=self._config.brokers, detail="the consumer is not started")
+        return self._consumer
 
     def _named(self, partition: TopicPartition) -> Partition:
         named = self._partitions.get(partition)
@@ -132,8 +171,17 @@ class KafkaConsumer:
 
     async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what was fetched."""
+        if self._fetching is None:
+            fetching = self._started.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            self._fetching = asyncio.create_task(fetching)
+        # During a rebalance `getmany` waits past its time limit, and cancelling it confuses the count of fetches that
+        # `max_poll_interval_ms` rests on: so it is left waiting, and the next poll asks for its outcome.
+        await asyncio.wait((self._fetching,), timeout=timeout_s + POLL_GRACE_S)
+        if not self._fetching.done():
+            return {}
+        fetched, self._fetching = self._fetching, None
         try:
-            found = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            found = fetched.result()
         except KafkaError as error:
             raise BrokerUnavailable(address=self._config.brokers, detail=type(error).__name__) from None
         batch = {}
@@ -153,11 +201,14 @@ class KafkaConsumer:
         return batch
 
     async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:
-        """Commit explicit offsets."""
-        wanted = {_theirs(partition): OffsetAndMetadata(offset, "") for partition, offset in offsets.items()}
+        """Commit explicit offsets: what is still held first, since one lost partition makes aiokafka refuse all."""
+        lost = offsets.keys() - self.assignment()
+        wanted = {
+            _theirs(place): OffsetAndMetadata(offset, "") for place, offset in offsets.items() if place not in lost
+        }
         try:
             async with asyncio.timeout(timeout_s):
-                await self._consumer.commit(wanted)
+                await self._started.commit(wanted)
         except (CommitFailedError, IllegalStateError) as error:
             raise CommitRefused(detail=type(error).__name__) from None
         except TimeoutError:
@@ -165,23 +216,24 @@ class KafkaConsumer:
             raise BrokerUnavailable(address=self._config.brokers, detail=detail) from None
         except KafkaError as error:
             raise BrokerUnavailable(address=self._config.brokers, detail=type(error).__name__) from None
+        if lost:
+            raise CommitRefused(detail=f"lost in a rebalance: {', '.join(str(place.number) for place in sorted(lost))}")
 
     async def committed(self, partition: Partition) -> int | None:
         """Return the committed next offset."""
-        offset: int | None = await self._consumer.committed(_theirs(partition))
-        return offset
+        return await _reach(self._config, self._started.committed(_theirs(partition)))
 
     def pause(self, partitions: frozenset[Partition]) -> None:
         """Stop fetching these."""
-        self._consumer.pause(*map(_theirs, partitions))
+        self._started.pause(*map(_theirs, partitions & self.assignment()))
 
     def resume(self, partitions: frozenset[Partition]) -> None:
         """Fetch these again."""
-        self._consumer.resume(*map(_theirs, partitions))
+        self._started.resume(*map(_theirs, partitions & self.assignment()))
 
     def assignment(self) -> frozenset[Partition]:
         """Return the partitions held."""
-        return frozenset(map(self._named, self._consumer.assignment()))
+        return frozenset(map(self._named, self._started.assignment()))
 
     def joined(self) -> bool:
         """Return whether it belongs to the group."""
@@ -190,17 +242,29 @@ class KafkaConsumer:
     def lag(self) -> Mapping[Partition, int]:
         """Return the distance to the high watermark the last fetch told of."""
         found = {}
-        for held in self._consumer.assignment():
-            partition, end = self._named(held), self._consumer.highwater(held)
+        for held in self._started.assignment():
+            partition, end = self._named(held), self._started.highwater(held)
             if end is not None and partition in self._next:
                 found[partition] = max(0, end - self._next[partition])
         return found
 
     async def stop(self) -> None:
-        """Leave the group."""
+        """Leave the group, or drop it when no broker listens."""
         self._joined = False
-        with suppress(KafkaError, OSError):
-            await self._consumer.stop()
+        consumer, self._consumer = self._consumer, None
+        if consumer is None:
+            return
+        if not await _ended(consumer.stop()):
+            if consumer._coordinator is not None:
+                await _ended(consumer._coordinator._stop_heartbeat_task())
+                await _ended(consumer._coordinator._stop_commit_offsets_refresh_task())
+            if consumer._fetcher is not None:
+                await _ended(consumer._fetcher.close())
+            await _ended(consumer._client.close())
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait((self._fetching,))
+            self._fetching = None
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -216,18 +280,26 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         self._consumer._joined = True
+        self._consumer._next.clear()
         await self._on_assigned(frozenset(map(self._consumer._named, assigned)))
 
 
 class KafkaProducer:
-    """An idempotent producer of explicit batches."""
+    """An idempotent producer of explicit batches.
+
+    aiokafka counts the sequence number of a batch that a broker refuses, so every later one of that partition would be
+    out of order; after a refusal the next publish therefore goes through a new producer.
+    """
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
+        self._producer: AIOKafkaProducer | None = None
+        self._spoilt: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect."""
-        self._producer = AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self._config.client_options(),
             enable_idempotence=True,
             acks="all",
@@ -235,33 +307,69 @@ class KafkaProducer:
             max_batch_size=MAX_BATCH_BYTES,
         )
         try:
-            await _reach(self._config, self._producer.start())
-        except BrokerUnavailable:
-            await self.stop()
+            await _reach(self._config, producer.start())
+        except BaseException:
+            await _end(producer)
             raise
+        self._producer = producer
 
     async def publish(self, partition: Partition, batch: Sequence[Outgoing]) -> None:
-        """Publish in order, in as few batches as fit, and wait for all acknowledgements."""
+        """Publish in order, in as few batches as fit, and wait for all acknowledgements.
+
+        There is no time limit: an idempotent batch never expires, so while a broker is away it stays pending and is
+        delivered afterwards, whether or not anybody waits. A resend would be a second record.
+        """
+        producer = await self._sound(partition.topic)
+        sent: list[Awaitable[Any]] = []
+        failure: BaseException | None = None
         try:
-            sent = []
-            building = self._producer.create_batch()
+            building = producer.create_batch()
             for outgoing in batch:
+                # The first record of a batch always fits here; if it is too large, the broker says so.
                 if building.append(key=outgoing.key, value=outgoing.value, timestamp=None) is None:
-                    sent.append(await self._producer.send_batch(building, partition.topic, partition=partition.number))
-                    building = self._producer.create_batch()
-                    if building.append(key=outgoing.key, value=outgoing.value, timestamp=None) is None:
-                        raise PublishFailed(topic=partition.topic, detail="one record is larger than a batch may be")
+                    sent.append(await producer.send_batch(building, partition.topic, partition=partition.number))
+                    building = producer.create_batch()
+                    building.append(key=outgoing.key, value=outgoing.value, timestamp=None)
             if building.record_count():
-                sent.append(await self._producer.send_batch(building, partition.topic, partition=partition.number))
-            for acknowledgement in sent:
-                await acknowledgement
-        except (KafkaError, ValueError, AssertionError) as error:
-            raise PublishFailed(topic=partition.topic, detail=type(error).__name__) from None
+                sent.append(await producer.send_batch(building, partition.topic, partition=partition.number))
+        except AssertionError:
+            failure = PublishFailed(topic=partition.topic, detail=f"there is no partition {partition.number}")
+        except (KafkaError, ValueError) as error:
+            failure = error
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        failure = next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), failure)
+        if isinstance(failure, PublishFailed):
+            raise failure
+        if failure is not None:
+            self._spoilt = producer
+            raise PublishFailed(topic=partition.topic, detail=type(failure).__name__) from None
+
+    async def _sound(self, topic: str) -> AIOKafkaProducer:
+        """Return a producer of which no batch was refused."""
+        async with self._renewing:
+            if self._producer is None or self._spoilt is self._producer:
+                spoilt = self._producer
+                try:
+                    await self.start()
+                except BrokerUnavailable as error:
+                    raise PublishFailed(topic=topic, detail=str(error.fields["detail"])) from None
+                if spoilt is not None:
+                    await _end(spoilt)
+            return self._producer
 
     async def stop(self) -> None:
         """Flush and close."""
-        with suppress(KafkaError, OSError):
-            await self._producer.stop()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _end(producer)
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    """Stop a producer; what is still pending when the time is over fails, and whoever waits for it is told."""
+    if not await _ended(producer.stop()):
+        producer._message_accumulator.fail_all(ProducerClosed())
+        await _ended(producer._sender.close())
+        await _ended(producer.client.close())
 
 
 class KafkaAdmin:
@@ -276,8 +384,8 @@ class KafkaAdmin:
             client = AIOKafkaAdminClient(**self._config.client_options())
             try:
                 await _reach(self._config, client.start())
-            except BrokerUnavailable:
-                await client.close()
+            except BaseException:
+                await _ended(client.close())
                 raise
             self._connected = client
         return self._connected
@@ -289,29 +397,29 @@ class KafkaAdmin:
         return {found["topic"]: len(found["partitions"]) for found in described if not found["error_code"]}
 
     async def create(self, topics: Mapping[str, int], *, configs: Mapping[str, Mapping[str, str]]) -> None:
-        """Create topics with the cluster's default replication."""
+        """Create topics with the cluster's default replication. Raises TopicUnfit when the brokers refuse one."""
         client = await self._client()
-        for topic, partitions in topics.items():
-            wanted = NewTopic(topic, partitions, -1, topic_configs=dict(configs.get(topic, {})))
-            try:
-                answer = await client.create_topics([wanted])
-            except TopicAlreadyExistsError:
-                continue
-            except KafkaError as error:
-                raise BrokerUnavailable(address=self._config.brokers, detail=type(error).__name__) from None
-            for _, code, *rest in answer.topic_errors:
-                if code not in (0, TopicAlreadyExistsError.errno):
-                    detail = f"creating {topic} was refused, error {code} {rest[0] if rest else ''}".rstrip()
-                    raise BrokerUnavailable(address=self._config.brokers, detail=detail)
+        wanted = [
+            NewTopic(topic, partitions, -1, topic_configs=dict(configs.get(topic, {})))
+            for topic, partitions in topics.items()
+        ]
+        answer = await _reach(self._config, client.create_topics(wanted))
+        refused = [
+            f"{topic} was not created ({for_code(code).__name__}{f': {said[0]}' if said and said[0] else ''})"
+            for topic, code, *said in answer.topic_errors
+            if code not in (0, TOPIC_EXISTS)
+        ]
+        if refused:
+            raise TopicUnfit(detail="; ".join(refused))
 
     async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
         """Return how far a group's committed offsets are behind the end."""
-        client = await self._client()
-        offsets = await _reach(self._config, client.list_consumer_group_offsets(group))
-        committed = {partition: meta.offset for partition, meta in offsets.items()}
+        places = await self._places(topic)
+        if not places:
+            return {}
+        offsets = await _reach(self._config, self._committed(group))
+        committed = {place: meta.offset for place, meta in offsets.items()}
         async with self._reader() as reader:
-            count = (await self.partitions([topic])).get(topic, 0)
-            places = [TopicPartition(topic, number) for number in range(count)]
             ends = await _reach(self._config, reader.end_offsets(places))
             starts = await _reach(self._config, reader.beginning_offsets(places))
         return {
@@ -321,18 +429,36 @@ class KafkaAdmin:
 
     async def newest_timestamp_ms(self, topic: str) -> int | None:
         """Return the newest record's timestamp."""
+        places = await self._places(topic)
+        if not places:
+            return None
         async with self._reader() as reader:
-            count = (await self.partitions([topic])).get(topic, 0)
-            places = [TopicPartition(topic, number) for number in range(count)]
             ends = await _reach(self._config, reader.end_offsets(places))
-            filled = [place for place in places if ends[place]]
-            if not filled:
+            starts = await _reach(self._config, reader.beginning_offsets(places))
+            missing = {place for place in places if ends[place] > starts[place]}
+            if not missing:
                 return None
-            reader.assign(filled)
-            for place in filled:
+            reader.assign(missing)
+            for place in missing:
                 reader.seek(place, ends[place] - 1)
-            found = await reader.getmany(timeout_ms=int(self._config.request_timeout_s * 200))
-            return max((records[-1].timestamp for records in found.values()), default=None)
+            return await _reach(self._config, _newest(reader, missing))
+
+    async def _places(self, topic: str) -> list[TopicPartition]:
+        count = (await self.partitions([topic])).get(topic, 0)
+        return [TopicPartition(topic, number) for number in range(count)]
+
+    async def _committed(self, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """Return a group's offsets; a broker that was just born makes its table of groups at the first question."""
+        client = await self._client()
+        while True:
+            try:
+                found: Mapping[TopicPartition, OffsetAndMetadata] = await client.list_consumer_group_offsets(group)
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(RETRY_S)
+            else:
+                return found
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -341,12 +467,26 @@ class KafkaAdmin:
             await _reach(self._config, reader.start())
             yield reader
         finally:
-            await reader.stop()
+            await _ended(reader.stop())
 
     async def close(self) -> None:
         """Close."""
-        if self._connected is not None:
-            await self._connected.close()
+        client, self._connected = self._connected, None
+        if client is not None:
+            await _ended(client.close())
+
+
+async def _newest(reader: AIOKafkaConsumer, missing: set[TopicPartition]) -> int | None:
+    """Return the newest timestamp among the last records of partitions, as far as they come within moments."""
+    newest: int | None = None
+    waiting = set(missing)
+    while waiting:
+        found = await reader.getmany(*waiting, timeout_ms=1000)
+        if not found:
+            break  # the last offset of a partition may hold no record: compaction, or a transaction's marker
+        newest = max(newest or 0, *(records[-1].timestamp for records in found.values()))
+        waiting -= found.keys()
+    return newest
 
 
 def _theirs(partition: Partition) -> TopicPartition:

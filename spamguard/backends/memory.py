@@ -8,10 +8,14 @@ the way a broker does.
 import asyncio
 from collections.abc import Mapping, Sequence
 from time import time
+from typing import Final
 
 from spamguard.errors import BrokerUnavailable, CommitRefused, PublishFailed, TopicUnfit
 from spamguard.interfaces import OnAssigned, OnRevoked
 from spamguard.types import Offsets, Outgoing, Partition, Record
+
+#: What Kafka's default `message.max.bytes` leaves for one record.
+MAX_RECORD_BYTES: Final = 1_048_500
 
 
 class _Group:
@@ -110,7 +114,7 @@ class MemoryConsumer:
             members = self._group.members
             for member in members:
                 await member._on_revoked(frozenset(member._positions))
-                member._positions = {}
+                member._positions, member._paused = {}, frozenset()
             if joining:
                 members.append(self)
             else:
@@ -154,9 +158,12 @@ class MemoryConsumer:
 
     async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:
         """Commit."""
-        if self._broker.refuses("commit") or not offsets.keys() <= self._positions.keys():
-            raise CommitRefused(detail="the partitions are held by another member")
-        self._group.committed.update(offsets)
+        if self._broker.refuses("commit"):
+            raise CommitRefused(detail="refused on purpose")
+        lost = offsets.keys() - self._positions.keys()
+        self._group.committed.update({place: offset for place, offset in offsets.items() if place not in lost})
+        if lost:
+            raise CommitRefused(detail=f"lost in a rebalance: {', '.join(str(place.number) for place in sorted(lost))}")
 
     async def committed(self, partition: Partition) -> int | None:
         """Return the committed next offset."""
@@ -206,6 +213,8 @@ class MemoryProducer:
             raise PublishFailed(topic=partition.topic, detail="refused on purpose")
         if partition.number >= len(self._broker.logs.get(partition.topic, ())):
             raise PublishFailed(topic=partition.topic, detail=f"there is no partition {partition.number}")
+        if any(len(outgoing.key or b"") + len(outgoing.value or b"") > MAX_RECORD_BYTES for outgoing in batch):
+            raise PublishFailed(topic=partition.topic, detail="a record is too large")
         self._broker.append(partition, batch)
 
     async def stop(self) -> None:

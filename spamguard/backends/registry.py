@@ -28,7 +28,8 @@ def shipped_models() -> Path:
 
 def model_folders(root: Path) -> list[Path]:
     """Return the folders of all models, by name and then by age of version."""
-    return sorted((path.parent for path in root.glob(f"*/*/{FILE_NAME}")), key=lambda p: (p.parent.name, _age(p.name)))
+    folders = (path.parent for path in root.glob(f"[!.]*/[!.]*/{FILE_NAME}"))  # a dot begins a draft being written
+    return sorted(folders, key=lambda folder: (folder.parent.name, _age(folder.name)))
 
 
 def _age(version: str) -> list[tuple[int, str]]:

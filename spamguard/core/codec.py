@@ -6,6 +6,8 @@ message id always becomes a message, with its broken fields named in `defects`; 
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,9 +22,16 @@ _TEXT_FIELDS: Final = frozenset(
     ("sender", "recipient", "text", "payload_hex", "encoding", "protocol", "kind", "direction", "operator", "tenant",
      "account", "udh_hex", "consent", "trace_id")
 )  # fmt: skip
+#: A longer id is none: it would have to be repeated in the decision, which must fit into a record.
+MAX_ID_CHARS: Final = 1000
 _KINDS: Final = frozenset(("text", "binary", "receipt"))
 _DIRECTIONS: Final = frozenset(("MO", "MT", "AO", "transit"))
 _CONSENTS: Final = frozenset(("opt_in", "opt_out", "unknown"))
+#: No field of a message lies deeper than this; deeper values are dropped where they would exhaust the JSON reader.
+_DEEPEST: Final = 2
+_STRING_OR_BRACKET: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+#: Python refuses to read longer integers by default (sys.int_info); no honest number comes near.
+_MOST_DIGITS: Final = 1000
 
 
 def decode_message(value: bytes | None) -> Message | DeadReason:
@@ -38,7 +47,7 @@ def decode_message(value: bytes | None) -> Message | DeadReason:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _decode_leniently(value)
     if (
-        message.message_id
+        0 < len(message.message_id) <= MAX_ID_CHARS
         and message.schema_version == SCHEMA_VERSION
         and message.kind in _KINDS
         and message.direction in _DIRECTIONS
@@ -49,13 +58,44 @@ def decode_message(value: bytes | None) -> Message | DeadReason:
 
 
 def _decode_leniently(value: bytes) -> Message | DeadReason:
+    text = value.decode("utf-8-sig", "surrogateescape")  # broken bytes become lone surrogates, which `mend` names
     try:
-        found = json.loads(value.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
+        found = _loads(text)
+    except RecursionError:
+        try:
+            found = _loads(_shallow(text))
+        except ValueError:
+            return DeadReason.NOT_JSON
+    except ValueError:
         return DeadReason.NOT_JSON
     if not isinstance(found, dict):
         return DeadReason.NOT_AN_OBJECT
     return message_from(found)
+
+
+def _loads(text: str) -> Any:
+    """Return what a JSON text says, raw control characters and numbers of any length included."""
+    return json.loads(text, strict=False, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
+
+
+def _shallow(text: str) -> str:
+    """Return a JSON text with null for whatever lies deeper than `_DEEPEST`."""
+    pieces: list[str] = []
+    depth = behind = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        if match.group() in "[{":
+            depth += 1
+            if depth == _DEEPEST + 1:
+                pieces += (text[behind : match.start()], "null")
+        elif match.group() in "]}":
+            if depth == _DEEPEST + 1:
+                behind = match.end()
+            depth -= 1
+    return "".join(pieces) + text[behind:]
 
 
 def message_from(found: Mapping[str, Any]) -> Message | DeadReason:
@@ -65,8 +105,10 @@ def message_from(found: Mapping[str, Any]) -> Message | DeadReason:
     if isinstance(identity, int) and not isinstance(identity, bool):
         defects.append("message_id")
         identity = str(identity)
-    if not isinstance(identity, str) or not identity:
+    if not isinstance(identity, str) or not 0 < len(identity) <= MAX_ID_CHARS:
         return DeadReason.NO_MESSAGE_ID
+    if mend(identity) != identity:
+        defects.append("message_id")
     fields: dict[str, Any] = {}
     for name in _TEXT_FIELDS & found.keys():
         given = found[name]

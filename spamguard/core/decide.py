@@ -112,9 +112,12 @@ def _clues(explanation: Explanation, text: str) -> tuple[Clue, ...]:
     if not moved:
         return explanation.clues
     return tuple(
-        clue
-        if clue.start < HEAD_CHARS
-        else Clue(feature=clue.feature, start=clue.start + moved, end=clue.end + moved, pull=clue.pull)
+        Clue(
+            feature=clue.feature,
+            start=clue.start if clue.start < HEAD_CHARS else clue.start + moved,
+            end=clue.end if clue.end <= HEAD_CHARS else clue.end + moved,
+            pull=clue.pull,
+        )
         for clue in explanation.clues
     )
 

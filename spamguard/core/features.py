@@ -33,7 +33,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     longest: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.shortest <= self.longest <= 64 // self.bits:
+        if not (self.bits >= 1 and 1 <= self.shortest <= self.longest <= 64 // self.bits):
             raise ValueError(f"view {self.name}: n-grams of {self.shortest} to {self.longest} symbols do not fit")
 
 

@@ -74,7 +74,7 @@ def text_of(message: Message) -> str | None:
         return ""
     encoding = (message.encoding or "").lower().replace("-", "")
     if not encoding:
-        protocol = "smpp" if message.protocol in (None, "smpp") else "cmpp"
+        protocol = "smpp" if (message.protocol or "smpp").lower() == "smpp" else "cmpp"
         encoding = _DATA_CODING[protocol].get(8 if message.data_coding is None else message.data_coding, "binary")
     try:
         payload = bytes.fromhex(message.payload_hex)

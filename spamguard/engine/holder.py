@@ -4,13 +4,16 @@ A model is checked aside (normaliser version, self-test vectors) and then swappe
 a batch in flight keeps the one it began with. What fails a check changes nothing.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spamguard.core import normalize
 from spamguard.core.decide import Judge
-from spamguard.core.manifest import SELF_TEST_TOLERANCE, Manifest
+from spamguard.core.manifest import SELF_TEST_TOLERANCE, Manifest, SelfTest
 from spamguard.core.scorer import LinearScorer, ModelArrays
 from spamguard.errors import ModelRejected
+from spamguard.types import Category
 
 
 def ready_judge(manifest: Manifest, arrays: ModelArrays) -> Judge:
@@ -23,15 +26,29 @@ def ready_judge(manifest: Manifest, arrays: ModelArrays) -> Judge:
         raise ModelRejected(path=manifest.full_name, detail=detail)
     if not 0.0 < manifest.ham_cutoff <= manifest.spam_cutoff < 1.0:
         raise ModelRejected(path=manifest.full_name, detail="its cutoffs are not in order between 0 and 1")
-    scorer = LinearScorer(arrays)
-    if manifest.self_tests:
-        texts = normalize.normalize_batch([test.text for test in manifest.self_tests])
-        expected = np.array([test.log_odds for test in manifest.self_tests])
-        worst = float(np.abs(scorer.score(texts).log_odds - expected).max())
-        if not worst <= SELF_TEST_TOLERANCE:
-            detail = f"its self-test scores are off by {worst:.3g} in log-odds"
-            raise ModelRejected(path=manifest.full_name, detail=detail)
+    if unknown := set(manifest.kinds).difference(Category):
+        detail = f"it names categories this release does not know ({', '.join(sorted(unknown))})"
+        raise ModelRejected(path=manifest.full_name, detail=detail)
+    try:
+        scorer = LinearScorer(arrays)
+        worst = _self_test(scorer, manifest.self_tests)
+    except Exception as error:  # noqa: BLE001 - arrays that do not fit together fail anywhere in numpy
+        detail = f"its arrays do not fit together ({type(error).__name__}: {error})"
+        raise ModelRejected(path=manifest.full_name, detail=detail) from None
+    if not worst <= SELF_TEST_TOLERANCE:
+        detail = f"its self-test scores are off by {worst:.3g} in log-odds"
+        raise ModelRejected(path=manifest.full_name, detail=detail)
     return Judge(scorer, manifest.full_name, manifest.ham_cutoff, manifest.spam_cutoff)
+
+
+def _self_test(scorer: LinearScorer, tests: Sequence[SelfTest]) -> float:
+    """Return how far the scores are off at most, in log-odds, after every way into the scorer was gone once."""
+    texts = normalize.normalize_batch([test.text for test in tests])
+    scorer.kinds(texts)
+    for test in tests[:1]:
+        scorer.explain(test.text)
+    expected = np.array([test.log_odds for test in tests])
+    return float(np.abs(scorer.score(texts).log_odds - expected).max(initial=0.0))
 
 
 class ModelHolder:

@@ -6,7 +6,7 @@ degraded. Then decisions and dead letters, one batch a partition; the decision k
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -29,6 +29,9 @@ from spamguard.types import (
 )
 
 log = structlog.get_logger()
+
+#: What a broker takes for sure. A larger review copy would fail with all others of its batch, so it is not sent.
+MAX_COPY_BYTES: Final = 900_000
 
 
 class Topics(NamedTuple):
@@ -94,26 +97,33 @@ class DecidingHandler:
         if not wanted:
             return judged
         copies: dict[Partition, list[Outgoing]] = {}
+        uncopied: set[str] = set()
         for one in wanted:
             place = one.record.partition
-            target = Partition(self._topics.review, place.number % self._topics.review_partitions)
             copy = ReviewCopy(
                 decision=one.decision,
                 message=one.request.message,
                 source=f"{place.topic}-{place.number}@{one.record.offset}",
             )
-            copies.setdefault(target, []).append(Outgoing(key=one.record.key, value=encode(copy)))
+            outgoing = Outgoing(key=one.record.key, value=encode(copy))
+            if len(outgoing.value or b"") > MAX_COPY_BYTES:
+                uncopied.add(one.decision.decision_id)
+            else:
+                copies.setdefault(self._review_place(one), []).append(outgoing)
         failed = await self._publish_each(copies)
-        if not failed:
+        uncopied |= {one.decision.decision_id for one in wanted if self._review_place(one) in failed}
+        if not uncopied:
             return judged
-        log.error("review_unavailable", partitions=sorted(p.number for p in failed), copies=len(wanted))
+        log.error("review_unavailable", partitions=sorted(p.number for p in failed), copies=len(uncopied))
         return [
             one._replace(decision=without_review(one.decision))
-            if one.decision.action is Action.BLOCK
-            and Partition(self._topics.review, one.record.partition.number % self._topics.review_partitions) in failed
+            if one.decision.action is Action.BLOCK and one.decision.decision_id in uncopied
             else one
             for one in judged
         ]
+
+    def _review_place(self, one: _Judged) -> Partition:
+        return Partition(self._topics.review, one.record.partition.number % self._topics.review_partitions)
 
     async def _publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> set[Partition]:
         """Publish all and return the partitions that did not acknowledge."""

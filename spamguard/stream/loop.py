@@ -26,6 +26,8 @@ BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 POLL_TIMEOUT_S: Final = 0.5
 COMMIT_TIMEOUT_S: Final = 5.0
 LAG_EVERY_S: Final = 1.0
+#: How long a stop waits for the batch in hand; with the brokers away its publishing would never end.
+STOP_GRACE_S: Final = 6.0
 
 
 class Handler(Protocol):
@@ -53,26 +55,41 @@ class StreamLoop:
         self._in_hand = asyncio.Lock()
         self._revoked: set[Partition] = set()
         self._stop = asyncio.Event()
+        self._running = False
+        self._patience = asyncio.timeout(None)
 
     def stop(self) -> None:
         """Ask the loop to finish the batch in hand, commit and leave the group."""
         self._health.stopping = True
+        if self._running and not self._stop.is_set():
+            self._patience.reschedule(asyncio.get_running_loop().time() + STOP_GRACE_S)
         self._stop.set()
 
     async def run(self) -> None:
         """Join the group and handle records until stopped. Raises BrokerUnavailable or TopicUnfit at the start."""
         await self._consumer.start(on_assigned=self._assigned, on_revoked=self._on_revoked)
         try:
-            lag_due_s = 0.0
-            while not self._stop.is_set():
-                await self._turn()
-                if self._clock.monotonic() >= lag_due_s:
-                    self._report_lag()
-                    lag_due_s = self._clock.monotonic() + LAG_EVERY_S
+            async with self._patience:
+                self._running = True
+                await self._turns()
+        except TimeoutError:
+            if not self._patience.expired():
+                raise
+            log.warning("batch_left_to_next_owner", waited_s=STOP_GRACE_S)
         finally:
+            self._running = False
             await self._consumer.stop()
             self._health.joined = False
             log.info("consumer_left")
+
+    async def _turns(self) -> None:
+        """Turn until stopped."""
+        lag_due_s = 0.0
+        while not self._stop.is_set():
+            await self._turn()
+            if self._clock.monotonic() >= lag_due_s:
+                self._report_lag()
+                lag_due_s = self._clock.monotonic() + LAG_EVERY_S
 
     async def _turn(self) -> None:
         """Poll once and, when something came, handle and commit it."""
@@ -130,6 +147,8 @@ class StreamLoop:
         self._revoked |= partitions
         async with self._in_hand:
             pass
+        for partition in partitions:
+            self._metrics.gauge("spamguard_lag_records", 0, topic=partition.topic, partition=str(partition.number))
         if partitions:
             log.info("partitions_revoked", partitions=[partition.number for partition in sorted(partitions)])
 

@@ -6,6 +6,7 @@ folder is read as all its `train*.jsonl[.gz]` files (or all files, when none is 
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     try:
         with opener(path, "rb") as stream:
             yield from stream
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(detail=f"{path} cannot be read ({type(error).__name__}); is it complete?") from error
 
 
@@ -79,7 +80,7 @@ def read_rows(path: Path) -> list[Row]:
             continue
         try:
             row = decoder.decode(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError) as error:
             raise DataError(detail=f"{path.name} line {number} is not a corpus row ({_reason(error)})") from None
         if row.label not in LABELS:
             raise DataError(detail=f"{path.name} line {number}: the label must be 'spam' or 'ham'")
@@ -88,7 +89,7 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _reason(error: msgspec.MsgspecError) -> str:
+def _reason(error: Exception) -> str:
     """Return what msgspec found wrong without quoting any value."""
     said = str(error)
     return said if isinstance(error, msgspec.ValidationError) and "value" not in said.lower() else "malformed JSON"

@@ -27,7 +27,7 @@ def cutoff_for(
     if bound > budget:
         needed = max(1, int(np.ceil(3.0 / budget)))
         raise DataError(
-            detail=f"{count} groups of sure ham cannot show a false-positive rate of {budget:.3%}: with not one of them "
+            detail=f"{count} groups of sure ham cannot show a false-positive rate of {budget:.3%}: with none of them "
             f"blocked the upper bound is {bound:.3%}. About {needed} groups are needed, spread over the kinds "
             f"{', '.join(mix)}; or allow a larger --budget"
         )

@@ -143,10 +143,15 @@ SLOTS: Final[dict[str, Fill]] = {
 }  # fmt: skip
 
 
+def family_paths(given: Sequence[Path]) -> list[Path]:
+    """Return the files themselves, and the TOML files of the folders, in name order."""
+    return [found for path in given for found in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
+
+
 def read_families(paths: Sequence[Path]) -> list[Family]:
     """Return the families of TOML files or of folders of them. Raises DataError naming file and family."""
     families: dict[str, Family] = {}
-    for path in (found for given in paths for found in (sorted(given.glob("*.toml")) if given.is_dir() else [given])):
+    for path in family_paths(paths):
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
             found = msgspec.convert(content["family"], list[Family])
@@ -175,11 +180,23 @@ def fill(text: str, family: Family, rng: random.Random) -> str:
     return _SLOT.sub(choose, _SLOT.sub(choose, text))
 
 
+def _twin_groups(families: Sequence[Family]) -> dict[str, str]:
+    """Return for each family the first of all the families that are twins, or twins of twins, of it."""
+    first = {family.id: family.id for family in families}
+    for family in families:
+        if family.twin in first:
+            ours, theirs = first[family.id], first[family.twin]
+            merged = min(ours, theirs)
+            first = {one: merged if root in (ours, theirs) else root for one, root in first.items()}
+    return first
+
+
 def generate(families: Sequence[Family], *, each: int, seed: int) -> Iterator[Row]:
     """Yield up to `each` distinct rows a family, drawn evenly over its wordings; the same seed gives the same rows."""
+    groups = _twin_groups(families)
     for family in families:
         rng = random.Random(f"{seed}:{family.id}")  # noqa: S311 - reproducible, not secret
-        group = hashlib.sha256(min(family.id, family.twin or family.id).encode()).hexdigest()[:12]
+        group = hashlib.sha256(groups[family.id].encode()).hexdigest()[:12]
         seen: set[str] = set()
         for attempt in range(each * 3):
             if len(seen) == each:

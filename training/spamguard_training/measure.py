@@ -1,8 +1,9 @@
 """How good are the scores, and how sure are we?
 
 Everything is measured on scores of rows the scorer did not see (grouped out-of-fold, or a held-out file). Intervals
-come from resampling whole near-duplicate groups: copies of one mailing are one piece of evidence. A false-positive rate
-on a stated mix of ham kinds gets its upper bound from Fay and Feuer (1997), which holds for weighted sums of rare events.
+come from resampling whole near-duplicate groups: copies of one mailing are one piece of evidence. A false-positive
+rate on a stated mix of ham kinds gets its upper bound from Fay and Feuer (1997), which holds for weighted sums of rare
+events.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -16,6 +16,9 @@ from spamguard.errors import DataError
 
 VIEWS: Final = {view.name: view for view in (WORDS, CHARS, SOUNDS)}
 
+#: Half private chat, half notices: what an operator's network carries beside spam.
+DEFAULT_MIX: Final = {"personal": 0.5, "notice": 0.5}
+
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A classifier to try; cross-validation chooses among them."""
@@ -42,7 +45,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prior: float = 0.1  #: share of spam that scores are calibrated to
     budget: float = 0.001  #: share of ham the spam cutoff may block, on the mix below
     review_budget: float = 0.01  #: share of ham that may be unsure or blocked
-    mix: Mapping[str, float] = {"personal": 0.5, "notice": 0.5}  #: kinds of ham the budgets are stated on
+    mix: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_MIX))  #: kinds of ham for the budgets
     kind_features: int = 40_000  #: most features the category head looks at
 
     def view_list(self) -> list[View]:

@@ -1,0 +1,152 @@
+"""Which commands are there, and what does one of them cost to start?
+
+Only the table below is read at the start. A command's module, and with it numpy, Kafka's client or scikit-learn, is
+imported when that command is asked for; so `--help`, completion and a usage error answer at once. A module offers its
+commands by a function `register(app)`; packages outside this one do the same through the entry-point group
+`spamguard.commands`.
+"""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from spamguard.errors import MissingExtra
+
+ENTRY_POINTS: Final = "spamguard.commands"
+
+RUN: Final = "Run the filter"
+ASK: Final = "Ask it"
+MODELS: Final = "Models"
+TRAIN: Final = "Train and compare"
+
+
+class Command(NamedTuple):
+    """What is to know of a command before it is loaded."""
+
+    panel: str
+    sentence: str  #: the first sentence of its help
+    module: str | None  #: where its `register` is; None for an entry point
+
+
+COMMANDS: Final = {
+    "demo": Command(RUN, "Watch the filter at work on invented messages, here and now.", "spamguard.cli.demo"),
+    "check": Command(RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"),
+    "serve": Command(RUN, "Read messages from Kafka and publish decisions until stopped.", "spamguard.cli.serve"),
+    "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
+    "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
+    "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
+    "models": Command(MODELS, "List, show and verify models.", "spamguard.cli.models"),
+    "train": Command(
+        TRAIN,
+        "Train a model from labelled messages: cross-validate, calibrate, set the cutoffs, write the artefact and its "
+        "card.",
+        None,
+    ),
+    "evaluate": Command(
+        TRAIN,
+        "Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.",
+        None,
+    ),
+}
+#: Packages that only an extra brings, by the extra's name.
+EXTRAS: Final = {"sklearn": "train", "scipy": "train", "joblib": "train", "spamguard_training": "train"}
+
+_HELP: Final = """
+Filter spam SMS in the stream: Chinese first, English too; every decision says why.
+
+Begin with [bold]spamguard demo[/]. Settings come from options, SPAMGUARD_… variables and spamguard.toml, in this
+order; [bold]spamguard config show[/] tells which.
+"""
+_EPILOG: Final = """
+[bold]Exit codes[/]
+  0 ok · 1 some inputs were errors · 2 usage · 3 settings · 4 model
+  5 broker or topics · 6 data · 7 missing extra · 70 internal error
+"""
+
+
+class CommandGroup(TyperGroup):
+    """The root of the command line: it lists the table, and loads what is asked for."""
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that is meant, loaded. Raises MissingExtra when its package is not installed."""
+        name, command, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        if name is None:
+            return name, command, rest
+        try:
+            return name, load(name), rest
+        except ImportError as error:
+            if ctx.resilient_parsing:  # completion: better no options than a traceback in somebody's prompt
+                return name, command, rest
+            raise _missing(error, name) from error
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command; a package that it misses half-way is a missing extra too."""
+        try:
+            return super().invoke(ctx)  # type: ignore[arg-type]
+        except ImportError as error:
+            raise _missing(error, ctx.invoked_subcommand or "") from error
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
+
+class _ReaderGone(BrokenPipeError):
+    """A broken pipe without an errno: Typer ends the process by itself on the one that has it."""
+
+
+def _missing(error: ImportError, command: str) -> Exception:
+    """Return the missing extra that explains a failed import, or the failure itself."""
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    return error if extra is None else MissingExtra(command=f"spamguard {command}", extra=extra)
+
+
+def load(name: str) -> Any:
+    """Return a command, its module imported. Raises ImportError, and MissingExtra when no package offers it."""
+    module = COMMANDS[name].module
+    holder = typer.Typer()
+    if module is not None:
+        import_module(module).register(holder)
+    else:
+        for entry_point in entry_points(group=ENTRY_POINTS):
+            entry_point.load()(holder)
+    commands = get_group(holder).commands if holder.registered_commands or holder.registered_groups else {}
+    if name not in commands:
+        raise MissingExtra(command=f"spamguard {name}", extra="train")
+    return commands[name]
+
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help=_HELP,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from spamguard import __version__
+
+        typer.echo(f"spamguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and exit", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Stand for the root command, which only has options."""
+
+
+def _placeholder() -> None:
+    """Stand in the list for a command that is not loaded yet."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.sentence, rich_help_panel=_command.panel)(_placeholder)

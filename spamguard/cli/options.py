@@ -1,0 +1,45 @@
+"""Which options stand for settings?
+
+Each shows the setting's own description, default and environment variable, so that help, `config show` and the code
+cannot differ. Left out, an option says nothing: the environment, the file and the default decide.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import typer
+from rich.markup import escape
+
+from spamguard.config import PREFIX, Settings
+from spamguard.types import Mode
+
+KAFKA: Final = "Kafka"
+JUDGING: Final = "Model and policy"
+WATCHING: Final = "Metrics and logs"
+
+
+def setting(name: str, panel: str | None = None) -> Any:
+    """Return the option that stands for a setting."""
+    field = Settings.model_fields[name]
+    default = "unset" if field.default is None else str(field.default)
+    return typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=f"{escape(field.description or '')} [dim]({escape(default)}; {PREFIX}{name.upper()})[/]",
+        rich_help_panel=panel,
+        show_default=False,
+    )
+
+
+Brokers = Annotated[str | None, setting("brokers", KAFKA)]
+Group = Annotated[str | None, setting("group", KAFKA)]
+Member = Annotated[str | None, setting("member", KAFKA)]
+InboundTopic = Annotated[str | None, setting("inbound_topic", KAFKA)]
+DecisionsTopic = Annotated[str | None, setting("decisions_topic", KAFKA)]
+Model = Annotated[str | None, setting("model", JUDGING)]
+Models = Annotated[Path | None, setting("models", JUDGING)]
+ModeOption = Annotated[Mode | None, setting("mode", JUDGING)]
+Preset = Annotated[Literal["standard", "fraud-only"] | None, setting("preset", JUDGING)]
+MetricsHost = Annotated[str | None, setting("metrics_host", WATCHING)]
+MetricsPort = Annotated[int | None, setting("metrics_port", WATCHING)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"] | None, setting("log_level", WATCHING)]
+LogFormat = Annotated[Literal["json", "text"] | None, setting("log_format", WATCHING)]

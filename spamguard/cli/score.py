@@ -1,0 +1,241 @@
+"""What does the filter say of these messages, without a broker?
+
+With --jsonl it is the stream's oracle: the same decoding, engine and policy as the service, one line out for each line
+in, in order. Lines are judged as they arrive, a chunk at a time, so a file of any size takes the same memory and
+`tail -f … | spamguard score --jsonl` answers at once.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final, Protocol
+
+import msgspec
+import typer
+from rich.cells import cell_len
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from spamguard import config, service
+from spamguard.cli.options import Model, ModeOption, Models, Preset
+from spamguard.cli.screen import ACTION_STYLE, DIM, Screen, printable, score_style, score_text, shortened
+from spamguard.core.codec import decision_id, decode_message, encode
+from spamguard.core.decide import Request
+from spamguard.core.sms import mend
+from spamguard.engine.filter import LiveFilter
+from spamguard.errors import DataError
+from spamguard.types import DeadReason, Decision, Message, Partition
+
+#: Read at once; about 1,000 messages.
+CHUNK_BYTES: Final = 1 << 18
+#: A longer line loses its middle, so that a file without line breaks cannot take all memory.
+MAX_LINE_BYTES: Final = 16 << 20
+#: Messages judged together.
+BATCH: Final = 256
+BLANKS: Final = b" \t\r\n"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+STANDARD_INPUT: Final = "-"
+
+
+class LineError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a line is no message."""
+
+    reason: DeadReason
+    line: int  #: from 1
+
+
+class ErrorLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written in the place of a decision."""
+
+    error: LineError
+
+
+class Advance(Protocol):
+    """Told how far the input has been judged."""
+
+    def __call__(self, *, size: int, lines: int) -> None:
+        """Note that `size` more bytes with `lines` more lines are done."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add `score`."""
+    app.command()(score)
+
+
+def score(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT...|FILE|-",
+            help="texts; with --jsonl one file of messages; - is standard input",
+            show_default=False,
+        ),
+    ] = None,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="read one JSON message a line, write one JSON decision a line")
+    ] = False,
+    topic: Annotated[str, typer.Option(help="topic that decision ids are made for (--jsonl)")] = "offline",
+    partition: Annotated[
+        int, typer.Option(help="its partition; a line's number from 0 is the offset (--jsonl)", min=0)
+    ] = 0,
+    model: Model = None,
+    models: Models = None,
+    mode: ModeOption = None,
+    preset: Preset = None,
+) -> None:
+    """Judge texts, or a file of messages, without a broker.
+
+    With --jsonl every line in gives exactly one line out, in the same order: the decision, or an object with an
+    [bold]error[/] that names reason and line. Nothing else is written to standard output, and the exit code is 1 when
+    any line was an error. A message needs [bold]message_id[/] and [bold]text[/]; the other fields of the contract are
+    optional. Whether it is late is for the stream to say; here nothing ever is.
+
+    [dim]spamguard score '恭喜您中奖了，点击领取' 'see you at eight'[/]
+    [dim]spamguard score --jsonl messages.jsonl > decisions.jsonl[/]
+    """
+    if not inputs and not jsonl:
+        raise typer.BadParameter("give a text, or - to read one text a line from standard input", param_hint="TEXT")
+    if jsonl and len(inputs or ()) > 1:
+        raise typer.BadParameter("--jsonl reads one file, or - for standard input", param_hint="FILE")
+    overrides = {"model": model, "models": models, "mode": mode, "preset": preset}
+    engine = service.offline_filter(config.load(overrides))
+    if not jsonl:
+        _score_texts(inputs or [], engine)
+        return
+    with _opened((inputs or [STANDARD_INPUT])[0]) as stream:
+        lines, errors = _score_lines(stream, sys.stdout.buffer, engine, Partition(topic, partition))
+    if errors:
+        has = "line holds" if errors == 1 else "lines hold"
+        Screen(stderr=True).say(f"{errors:,} of {lines:,} {has} no message; the output says why, in place of a decision.")
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    """Open a file of messages for reading. Raises DataError."""
+    if name == STANDARD_INPUT:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(name).open("rb")
+    except OSError as error:
+        raise DataError(detail=f"{printable(name)} cannot be read ({error.strerror})") from None
+    with stream:
+        yield stream
+
+
+def _score_lines(stream: BinaryIO, output: BinaryIO, engine: LiveFilter, place: Partition) -> tuple[int, int]:
+    """Judge every line and return how many lines and how many errors there were."""
+    number = errors = 0
+    with _progress(stream) as advance:
+        for lines in lines_of(stream):
+            for first in range(0, len(lines), BATCH):
+                part = lines[first : first + BATCH]
+                written, wrong = judged(part, number, engine, place)
+                output.write(b"".join(written))
+                number += len(part)
+                errors += wrong
+                advance(size=sum(map(len, part)) + len(part), lines=len(part))
+            output.flush()
+    return number, errors
+
+
+def lines_of(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the lines that have arrived, without their line breaks, as soon as there are some.
+
+    >>> import io
+    >>> list(lines_of(io.BytesIO(b"one\\n\\nthree")))
+    [[b'one', b''], [b'three']]
+    """
+    unfinished = b""
+    while piece := stream.read1(CHUNK_BYTES):  # type: ignore[attr-defined]  # every buffered reader has it
+        *lines, unfinished = (unfinished + piece).split(b"\n")
+        if lines:
+            yield lines
+        unfinished = unfinished[:MAX_LINE_BYTES]
+    if unfinished:
+        yield [unfinished]
+
+
+def judged(lines: Sequence[bytes], first: int, engine: LiveFilter, place: Partition) -> tuple[list[bytes], int]:
+    """Return one line of output a line of input, and how many of them are errors; `first` is the first line's offset."""
+    now_ms = int(time.time() * 1000)
+    requests: list[Request] = []
+    places: list[int] = []
+    written: list[bytes] = [b""] * len(lines)
+    for index, line in enumerate(lines):
+        offset = first + index
+        content = line.removeprefix(BYTE_ORDER_MARK) if offset == 0 else line
+        message = decode_message(content.strip(BLANKS))
+        if isinstance(message, DeadReason):
+            written[index] = encode(ErrorLine(error=LineError(reason=message, line=offset + 1))) + b"\n"
+        else:
+            places.append(index)
+            requests.append(Request(message, decision_id(place, offset), now_ms))
+    for index, decision in zip(places, engine.judge_now(requests) if requests else (), strict=True):
+        written[index] = encode(decision) + b"\n"
+    return written, len(lines) - len(requests)
+
+
+def _progress(stream: BinaryIO) -> "nullcontext[Advance]":
+    """Return who is told of the progress: a bar on a terminal that shows nothing else, or nobody."""
+    screen = Screen(stderr=True)
+    if not screen.is_terminal or sys.stdout.isatty():
+        return nullcontext(lambda *, size, lines: None)
+    return _bar(stream, screen)  # type: ignore[return-value]
+
+
+@contextmanager
+def _bar(stream: BinaryIO, screen: Screen) -> Iterator[Advance]:
+    size = Path(stream.name).stat().st_size if isinstance(stream.name, str) and Path(stream.name).is_file() else None
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.fields[lines]:,} messages"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %" if size else ""),
+        TimeElapsedColumn(),
+        console=screen,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("judging", total=size, lines=0)
+        done = 0
+
+        def advance(*, size: int, lines: int) -> None:
+            nonlocal done
+            done += lines
+            bar.update(task, advance=size, lines=done)
+
+        yield advance
+
+
+def _score_texts(texts: Sequence[str], engine: LiveFilter) -> None:
+    """Print a row for each text, or for each line of standard input as it arrives."""
+    screen = Screen()
+    screen.say(Text(f"{'score':<7} {'action':<6} {'reason':<16} {'category':<9} text", style=DIM))
+    if list(texts) == [STANDARD_INPUT]:
+        for lines in lines_of(sys.stdin.buffer):
+            for first in range(0, len(lines), BATCH):
+                _print_rows([line.decode("utf-8", "replace") for line in lines[first : first + BATCH]], engine, screen)
+    else:
+        _print_rows(texts, engine, screen)
+
+
+def _print_rows(texts: Sequence[str], engine: LiveFilter, screen: Screen) -> None:
+    texts = [mend(text) for text in texts]
+    now_ms = int(time.time() * 1000)
+    requests = [Request(Message(message_id="typed", text=text), "", now_ms) for text in texts]
+    for text, decision in zip(texts, engine.judge_now(requests), strict=True):
+        screen.say(_row(text, decision, screen))
+
+
+def _row(text: str, decision: Decision, screen: Screen) -> Text:
+    row = Text()
+    row.append(f"{score_text(decision.score):<7} ", style=score_style(decision))
+    row.append(f"{decision.action:<6} ", style=ACTION_STYLE[decision.action])
+    reason = f"{decision.reason} {decision.guard}" if decision.reason == "guard" else str(decision.reason)
+    row.append(f"{reason:<16} {decision.category or '–':<9} ")
+    room = screen.width - cell_len(row.plain) if screen.is_terminal else sys.maxsize
+    row.append(shortened(text, max(8, room)))
+    return row

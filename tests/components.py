@@ -1,0 +1,117 @@
+"""Which real components do tests run against, and what does a run say of those that were not there?
+
+A pytest plugin, loaded by conftest.py. A component that is missing skips its tests with a reason and the command that
+brings it; the end of the run repeats each of them once. `SPAMGUARD_REQUIRE` turns such a skip into a failure: a comma
+list of components (`kafka`), or `all`, under which no test whatsoever may be skipped.
+"""
+
+import asyncio
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, NoReturn, TypeVar
+from uuid import uuid4
+
+import pytest
+
+REQUIRED: Final = frozenset(os.environ.get("SPAMGUARD_REQUIRE", "").replace(",", " ").split())
+ENABLE: Final = "; enable it with: "
+#: No test that is a coroutine takes longer, whatever it waits for.
+TEST_TIMEOUT_S: Final = 180.0
+
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
+
+def missing(component: str, reason: str, *, enable: str) -> NoReturn:
+    """Skip the test, or fail it when the component is required."""
+    sentence = f"{reason}{ENABLE}{enable}"
+    if REQUIRED & {component, "all"}:
+        pytest.fail(f"SPAMGUARD_REQUIRE asks for {sentence}", pytrace=False)
+    pytest.skip(sentence)
+
+
+def kafka_launcher() -> ModuleType:
+    """Return deploy/kafka/kafka.py, which belongs to no package."""
+    path = Path(__file__).parents[1] / "deploy" / "kafka" / "kafka.py"
+    spec = importlib.util.spec_from_file_location("kafka_launcher", path)
+    assert spec is not None and spec.loader is not None
+    if spec.name not in sys.modules:
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[spec.name]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """The address of a real Kafka: the one SPAMGUARD_TEST_KAFKA names, else one that lives as long as this run."""
+    given = os.environ.get("SPAMGUARD_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    launcher = kafka_launcher()
+    reason = launcher.available()
+    if reason is not None:
+        missing("kafka", f"real Kafka: {reason}", enable="make kafka-jars")
+    with launcher.KafkaNode() as node:
+        yield node.bootstrap
+
+
+@pytest.fixture
+def topic() -> str:
+    """A name that no other test uses, for a topic or a group."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine, on an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    async def run() -> None:
+        async with asyncio.timeout(TEST_TIMEOUT_S):
+            await pyfuncitem.obj(**arguments)
+
+    asyncio.run(run())
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where nothing may be skipped; an expected failure is no skip."""
+    return _strict((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Do the same where a whole module is skipped."""
+    return _strict((yield))
+
+
+def _strict(report: _Report) -> _Report:
+    if report.skipped and "all" in REQUIRED and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"SPAMGUARD_REQUIRE=all, but this was skipped: {_reason(report)}"
+    return report
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    told = report.longrepr
+    reason = told[2] if isinstance(told, tuple) else str(told)
+    return reason.removeprefix("Skipped: ")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once of each thing that was skipped what it was and how to have it run."""
+    for reason in dict.fromkeys(_reason(report) for report in terminalreporter.stats.get("skipped", [])):
+        what, _, enable = reason.partition(ENABLE)
+        terminalreporter.write_line(f"not run here: {what}" + (f" — enable with: {enable}" if enable else ""))

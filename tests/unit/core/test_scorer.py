@@ -1,0 +1,112 @@
+"""Is the fast scorer the scikit-learn pipeline to 1e-9, in any batch, and do its clues add up to the score?"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spamguard.core.normalize import normalize, normalize_batch
+from spamguard.core.scorer import LinearScorer
+from tests.cast import CASINO, EVERYONE, GOOD, INVOICE, LOTTERY, MUM, NASTY, SPAM
+from tests.conftest import Trained
+
+PIECES = (
+    "发票", "代开", "验证码", "贷款", "微信", "薇心", "加", "群", "恭喜", "中奖", "请", "点击", "您", "的", "元", " ", "。", "，",
+    "482913", "13900001234", "t.cn/a", "http://a.example", "now", "free", "your", "code", "发", "票", "\u200b", "*", "\n",
+)  # fmt: skip
+WRITTEN = st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.sampled_from(EVERYONE) | st.text(max_size=20)
+
+
+@given(st.lists(WRITTEN, max_size=6))
+def test_the_fast_scorer_says_what_scikit_learn_says(scorer: LinearScorer, trained: Trained, texts: list[str]) -> None:
+    texts = normalize_batch(texts)
+    scores = scorer.score(texts)
+    assert len(scores.log_odds) == len(texts)
+    if texts:
+        np.testing.assert_allclose(scores.log_odds, trained.log_odds(texts), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(scores.probability, 1 / (1 + np.exp(-scores.log_odds)), rtol=0, atol=1e-12)
+
+
+def test_the_fast_scorer_says_what_scikit_learn_says_of_every_sample(
+    scorer: LinearScorer, trained: Trained, texts: list[str]
+) -> None:
+    canonical = normalize_batch(texts)
+    scores = scorer.score(canonical)
+    np.testing.assert_allclose(scores.log_odds, trained.log_odds(canonical), rtol=0, atol=1e-9)
+    matrix = trained.union.transform(canonical)
+    assert scorer.kinds(canonical) == trained.kinds.predict(matrix).tolist()
+
+
+@given(st.lists(WRITTEN, min_size=1, max_size=8), st.data())
+def test_a_score_does_not_depend_on_the_batch_it_is_in(
+    scorer: LinearScorer, texts: list[str], data: st.DataObject
+) -> None:
+    texts = normalize_batch(texts)
+    place = data.draw(st.integers(0, len(texts) - 1))
+    together, alone = scorer.score(texts), scorer.score([texts[place]])
+    assert abs(together.log_odds[place] - alone.log_odds[0]) <= 1e-12
+    assert together.evidence[place] == alone.evidence[0]
+    assert scorer.kinds(texts)[place] == scorer.kinds([texts[place]])[0]
+
+
+def test_the_good_and_the_bad_of_the_cast_are_told_apart(scorer: LinearScorer) -> None:
+    assert scorer.score(normalize_batch(GOOD)).probability.max() < scorer.score(normalize_batch(SPAM)).probability.min()
+
+
+def test_unknown_text_is_no_evidence_and_scores_the_intercept(scorer: LinearScorer, trained: Trained) -> None:
+    scores = scorer.score(normalize_batch(["", " ", "\U00013000\U00013001", "\ud800"]))
+    assert scores.evidence.tolist() == [0, 0, 0, 0]
+    np.testing.assert_allclose(scores.log_odds[[0, 2]], trained.arrays.intercept, atol=1e-12)
+
+
+def test_evidence_counts_distinct_pieces_of_two_symbols_or_more(scorer: LinearScorer) -> None:
+    once, twice = scorer.score(normalize_batch(["验证码", "验证码 验证码"])).evidence
+    assert 0 < once < scorer.score(normalize_batch([MUM])).evidence[0]
+    assert once <= twice
+
+
+@given(WRITTEN)
+def test_clues_and_rest_and_intercept_add_up_to_the_log_odds(scorer: LinearScorer, text: str) -> None:
+    explained = scorer.explain(text)
+    assert len(explained.clues) <= 5
+    total = explained.intercept + explained.rest + sum(clue.pull for clue in explained.clues)
+    assert total == pytest.approx(explained.log_odds, abs=1e-9)
+    assert scorer.score([normalize(text)]).log_odds[0] == pytest.approx(explained.log_odds, abs=1e-9)
+    assert all(0 <= clue.start < clue.end <= len(text) for clue in explained.clues)
+    strengths = [abs(clue.pull) for clue in explained.clues]
+    assert strengths == sorted(strengths, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "feature", "written"),
+    [
+        (INVOICE, "发票", "发*票"),
+        (INVOICE, "代", "代"),
+        (LOTTERY, "⟨url_rare⟩", "www.prize-demo.top"),
+        (CASINO, "彩金", "彩金"),
+        (CASINO, "澳门", "澳門"),
+        ("验\u200b证\u200b码", "验证码", "验\u200b证\u200b码"),
+    ],
+)
+def test_each_clue_cuts_its_piece_out_of_what_the_sender_wrote(
+    scorer: LinearScorer, text: str, feature: str, written: str
+) -> None:
+    clues = {clue.feature: clue for clue in scorer.explain(text, most=50).clues}
+    assert text[clues[feature].start : clues[feature].end] == written
+
+
+def test_every_clue_reads_as_its_own_span_reads(scorer: LinearScorer, texts: list[str]) -> None:
+    for text in texts:
+        for clue in scorer.explain(text, most=50).clues:
+            if "⟨" not in clue.feature:  # a token's neighbours may be part of what made it
+                assert normalize(text[clue.start : clue.end]) == clue.feature
+
+
+def test_a_nasty_text_is_explained_like_any_other(scorer: LinearScorer) -> None:
+    assert scorer.explain(NASTY).log_odds == pytest.approx(scorer.score([normalize(NASTY)]).log_odds[0], abs=1e-9)
+    assert scorer.explain("").clues == ()
+
+
+def test_a_model_without_categories_names_none(trained: Trained) -> None:
+    without = trained.arrays._replace(kinds=(), kind_features={}, kind_weights={}, kind_intercepts=np.zeros(0))
+    assert LinearScorer(without).kinds([normalize(INVOICE)]) == []

@@ -1,0 +1,273 @@
+"""How does a corpus become a fitted model, its out-of-fold scores, and the arrays the service loads?
+
+Rows are split by near-duplicate group. Every candidate is cross-validated on the same features; the one that catches
+most spam at 0.5 % of the headline sources' ham is fitted on everything. One Platt calibration, fitted on out-of-fold
+scores at the stated prior, is folded into the weights; then weights are rounded to their stored precision, so that what
+is measured is what is served.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.feature_selection import chi2
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from spamguard.core.features import View
+from spamguard.core.normalize import normalize_batch
+from spamguard.core.scorer import ModelArrays, ViewArrays
+from spamguard.types import Category
+from spamguard_training.corpus import Row
+from spamguard_training.measure import Floats, recall_at
+from spamguard_training.pipeline import classifier, feature_union, fit_features
+from spamguard_training.recipe import Candidate, Recipe
+
+#: Called with what is being done, how many steps are done and how many there are.
+Progress = Callable[[str, int, int], None]
+CHOICE_RATE: Final = 0.005  #: the false-positive rate at which candidates are compared
+_CHUNK: Final = 1000
+
+#: What the corpora's categories and the sources' own are, in the categories decisions carry.
+KINDS: Final = {
+    "fraud": Category.FRAUD, "illegal": Category.ILLEGAL, "adult": Category.ILLEGAL, "gambling": Category.GAMBLING,
+    "loan": Category.LOAN, "marketing": Category.MARKETING, "harassment": Category.OTHER,
+    "AD": Category.MARKETING, "AD:Retail": Category.MARKETING, "AD:Network_service": Category.MARKETING,
+    "AD:Real_estate": Category.MARKETING, "AD:Other": Category.MARKETING, "AD:Loan": Category.LOAN,
+    "IL:Gambling": Category.GAMBLING, "IL:Fake_ID_and_invoice": Category.ILLEGAL, "IL:Escort_service": Category.ILLEGAL,
+    "IL:Political_propaganda": Category.ILLEGAL, "FR:Phishing(Bank)": Category.FRAUD, "FR:Other": Category.FRAUD,
+    "FR:Financial": Category.FRAUD, "FR:Phishing(Other)": Category.FRAUD, "FRAUD": Category.FRAUD,
+    "smishing": Category.FRAUD, "HARASS": Category.OTHER,
+}  # fmt: skip
+
+
+class Data(NamedTuple):
+    """Rows as arrays, in the rows' order."""
+
+    rows: Sequence[Row]
+    texts: list[str]  #: normalised
+    spam: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    weights: Floats
+
+
+class Fitted(NamedTuple):
+    """A model with the evidence for it."""
+
+    arrays: ModelArrays
+    pipeline: Pipeline  #: the same model in scikit-learn's words, from raw text to probability
+    chosen: Candidate
+    tried: list[tuple[Candidate, float]]  #: recall at `CHOICE_RATE` on the headline sources
+    log_odds: Floats  #: calibrated, out of fold, one a row
+    calibration: str
+    kind_accuracy: float | None
+    kind_confusion: dict[str, dict[str, int]]
+
+
+def normalized(texts: Sequence[str]) -> list[str]:
+    """Return all texts normalised, in order."""
+    return [done for first in range(0, len(texts), _CHUNK) for done in normalize_batch(texts[first : first + _CHUNK])]
+
+
+def fold_of(group: str, folds: int, seed: int) -> int:
+    """Return the fold of a group: the same for the same seed, whatever else is in the corpus."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).digest()) % folds
+
+
+def headline_sources(rows: Sequence[Row], recipe: Recipe) -> frozenset[str]:
+    """Return the sources the figures are stated on: those that hold both classes."""
+    if recipe.headline:
+        return frozenset(recipe.headline)
+    labels: dict[str, set[str]] = {}
+    for row in rows:
+        labels.setdefault(row.source, set()).add(row.label)
+    return frozenset(source for source, found in labels.items() if len(found) == 2)
+
+
+def prepare(rows: Sequence[Row], recipe: Recipe) -> Data:
+    """Return the rows as arrays."""
+    numbers: dict[str, int] = {}
+    headline = headline_sources(rows, recipe)
+
+    def weight(row: Row) -> float:
+        base = recipe.weights.get(row.source, 1.0)
+        if row.source in headline:
+            base *= recipe.read_weight if row.read else recipe.unread_weight
+        return base
+
+    return Data(
+        rows=rows,
+        texts=normalized([row.text for row in rows]),
+        spam=np.array([row.is_spam for row in rows]),
+        groups=np.array([numbers.setdefault(row.group, len(numbers)) for row in rows]),
+        folds=np.array([fold_of(row.group, recipe.folds, recipe.seed) for row in rows]),
+        weights=np.array([weight(row) for row in rows]),
+    )
+
+
+def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None) -> Fitted:
+    """Return the model fitted on all rows, chosen and calibrated out of fold."""
+    steps = recipe.folds * (1 + len(recipe.candidates)) + 3
+    scores = _out_of_fold(data, recipe, progress, steps)
+    headline = headline_sources(data.rows, recipe)
+    judged = np.array([row.source in headline for row in data.rows])
+    tried = [
+        (candidate, recall_at(data.spam[judged], found[judged], CHOICE_RATE))
+        for candidate, found in zip(recipe.candidates, scores, strict=True)
+    ]
+    best = int(np.argmax([recall for _, recall in tried]))
+    slope, offset = _platt(scores[best], data, recipe.prior)
+    progress("features of all rows", steps - 3, steps)
+    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
+    matrix = fit_features(union, data.texts, data.groups)
+    progress("final fit", steps - 2, steps)
+    chosen = recipe.candidates[best]
+    model = classifier(chosen.classifier, chosen.strength, recipe.seed)
+    model.fit(matrix, data.spam, sample_weight=data.weights)
+    weights = (model.coef_[0] * slope).astype(np.float32)
+    intercept = float(model.intercept_[0] * slope + offset)
+    progress("categories", steps - 1, steps)
+    kinds, accuracy, confusion = _fit_kinds(data, matrix, recipe)
+    arrays = _arrays(union, recipe.view_list(), weights, intercept, kinds)
+    progress("done", steps, steps)
+    return Fitted(
+        arrays=arrays,
+        pipeline=_pipeline(union, weights, intercept),
+        chosen=chosen,
+        tried=tried,
+        log_odds=scores[best] * slope + offset,
+        calibration=f"Platt on out-of-fold scores at a prior of {recipe.prior:g}: {slope:.6g} x + {offset:.6g}",
+        kind_accuracy=accuracy,
+        kind_confusion=confusion,
+    )
+
+
+def _out_of_fold(data: Data, recipe: Recipe, progress: Progress, steps: int) -> list[Floats]:
+    """Return each candidate's scores of all rows, each by a model that saw nothing of the row's group."""
+    scores = [np.zeros(len(data.rows)) for _ in recipe.candidates]
+    step = 0
+    for fold in range(recipe.folds):
+        progress(f"fold {fold + 1} of {recipe.folds}: features", step, steps)
+        seen, unseen = np.flatnonzero(data.folds != fold), np.flatnonzero(data.folds == fold)
+        union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
+        matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
+        held_out = union.transform([data.texts[i] for i in unseen])
+        step += 1
+        for place, candidate in enumerate(recipe.candidates):
+            progress(f"fold {fold + 1} of {recipe.folds}: {candidate.classifier} C={candidate.strength:g}", step, steps)
+            model = classifier(candidate.classifier, candidate.strength, recipe.seed)
+            model.fit(matrix, data.spam[seen], sample_weight=data.weights[seen])
+            scores[place][unseen] = model.decision_function(held_out)
+            step += 1
+    return scores
+
+
+def _platt(scores: Floats, data: Data, prior: float) -> tuple[float, float]:
+    """Return slope and offset that make scores calibrated log-odds at the stated share of spam."""
+    weights = data.weights.copy()
+    weights[data.spam] *= prior / weights[data.spam].sum()
+    weights[~data.spam] *= (1 - prior) / weights[~data.spam].sum()
+    model = LogisticRegression(C=1e6, max_iter=1000)
+    model.fit(scores.reshape(-1, 1), data.spam, sample_weight=weights * len(scores))
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+class _Kinds(NamedTuple):
+    """The category head on the columns it looks at."""
+
+    names: tuple[str, ...]
+    columns: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    intercepts: Floats
+
+
+def _fit_kinds(
+    data: Data, matrix: sp.csr_matrix, recipe: Recipe
+) -> tuple[_Kinds | None, float | None, dict[str, dict[str, int]]]:
+    """Return the category head, its out-of-fold accuracy and its confusion; nothing when the rows name no categories."""
+    known = [KINDS.get(row.category or "") or KINDS.get(row.public_category or "") for row in data.rows]
+    rows = np.array([i for i, kind in enumerate(known) if kind is not None and data.spam[i]], dtype=np.int64)
+    kinds = np.array([str(known[i]) for i in rows])
+    if len(set(kinds)) < 2:
+        return None, None, {}
+    part = matrix[rows]
+    strength = np.nan_to_num(chi2(part, kinds)[0])
+    columns = np.sort(np.argsort(-strength, kind="stable")[: recipe.kind_features])
+    part = part[:, columns]
+    folds = data.folds[rows]
+    found = kinds.copy()
+    for fold in range(recipe.folds):
+        unseen = folds == fold
+        if unseen.any() and len(set(kinds[~unseen])) > 1:
+            model = LogisticRegression(C=10.0, max_iter=300).fit(part[~unseen], kinds[~unseen])
+            found[unseen] = model.predict(part[unseen])
+    confusion: dict[str, dict[str, int]] = {}
+    for truth, answer in zip(kinds.tolist(), found.tolist(), strict=True):
+        confusion.setdefault(truth, {})[answer] = confusion.setdefault(truth, {}).get(answer, 0) + 1
+    model = LogisticRegression(C=10.0, max_iter=300).fit(part, kinds)
+    if len(model.classes_) == 2:  # scikit-learn keeps one row of weights for two classes
+        coefficients = np.vstack([-model.coef_, model.coef_])
+        intercepts = np.hstack([-model.intercept_, model.intercept_])
+    else:
+        coefficients, intercepts = model.coef_, model.intercept_
+    head = _Kinds(tuple(map(str, model.classes_)), columns, coefficients.astype(np.float32), intercepts)
+    return head, float(np.mean(found == kinds)), confusion
+
+
+def _arrays(
+    union: FeatureUnion, views: Sequence[View], weights: NDArray[np.float32], intercept: float, kinds: _Kinds | None
+) -> ModelArrays:
+    """Return everything the service needs, out of the fitted features."""
+    words: Sequence[str] = ()
+    symbols, parts = {}, []
+    kind_features: dict[str, NDArray[np.int64]] = {}
+    kind_weights: dict[str, NDArray[np.float32]] = {}
+    first = 0
+    for view, (name, steps) in zip(views, union.transformer_list, strict=True):
+        counts, tfidf = steps.named_steps["counts"], steps.named_steps["tfidf"]
+        last = first + len(counts.keys_)
+        parts.append(ViewArrays(view, counts.keys_, tfidf.idf_.astype(np.float32), weights[first:last]))
+        if name == "words":
+            words = counts.words_
+        else:
+            symbols[name] = (counts.codes_, counts.symbols_)
+        if kinds is not None:
+            mine = (kinds.columns >= first) & (kinds.columns < last)
+            kind_features[name] = kinds.columns[mine] - first
+            kind_weights[name] = kinds.weights[:, mine]
+        first = last
+    return ModelArrays(
+        words=words,
+        symbols=symbols,
+        views=parts,
+        intercept=intercept,
+        kinds=() if kinds is None else kinds.names,
+        kind_features=kind_features,
+        kind_weights=kind_weights,
+        kind_intercepts=np.zeros(0) if kinds is None else kinds.intercepts,
+    )
+
+
+def _pipeline(union: FeatureUnion, weights: NDArray[np.float32], intercept: float) -> Pipeline:
+    """Return the whole model as one scikit-learn pipeline over raw texts, with the served (rounded) weights."""
+    model = LogisticRegression()
+    model.classes_ = np.array([False, True])
+    model.coef_ = weights.astype(np.float64).reshape(1, -1)
+    model.intercept_ = np.array([intercept])
+    model.n_features_in_ = len(weights)
+    return Pipeline([("normalize", FunctionTransformer(normalized)), ("features", union), ("classifier", model)])
+
+
+def sounds_of(recipe: Recipe) -> dict[str, str] | None:
+    """Return the syllable of each Han character, when the recipe asks for the view of sounds."""
+    if "sounds" not in recipe.views:
+        return None
+    from pypinyin import Style, lazy_pinyin
+
+    characters = [chr(code) for code in range(0x4E00, 0x9FA6)]
+    return dict(zip(characters, (lazy_pinyin(c, style=Style.NORMAL)[0] for c in characters), strict=True))

@@ -1,0 +1,180 @@
+"""How does one command turn a folder of corpora into a model folder with its evidence?
+
+corpora + families → fit and cross-validate → cutoffs from the budget → report → manifest, arrays, card. The same data,
+recipe, seed and lock give the same arrays; the date is the only thing that moves.
+"""
+
+import hashlib
+import io
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import joblib
+import numpy as np
+
+from spamguard import __version__
+from spamguard.backends import artifacts
+from spamguard.core import normalize
+from spamguard.core.decide import SCORE_DIGITS
+from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
+from spamguard.core.scorer import LinearScorer
+from spamguard_training.card import write_card
+from spamguard_training.corpus import CorpusFile, Row, read_corpus
+from spamguard_training.cutoffs import cutoff_for
+from spamguard_training.evaluate import report
+from spamguard_training.families import family_paths, generate, read_families
+from spamguard_training.fit import Fitted, Progress, fit, headline_sources, prepare
+from spamguard_training.measure import ham_kind
+from spamguard_training.recipe import Recipe
+
+PIPELINE: Final = "pipeline.joblib"
+
+#: Invented texts a model is tried on before it may decide; their scores stand in the manifest.
+SELF_TEST_TEXTS: Final = (
+    "您的验证码为482913，5分钟内有效，请勿告诉他人。",
+    "晚上一起吃饭吗？我大概七点到。",
+    "【江河银行】您尾号3021的账户于11月24日支出128.50元，余额2,310.77元。",
+    "恭喜您被抽中二等奖，奖金98000元，请登录 www.prize-demo.top 领取，验证码8866。",
+    "代开各类发票，点数优惠，联系13900001234王经理。",
+    "无抵押贷款，当天放款，加微信 dk8866 咨询。",
+    "【云杉百货】周年庆全场5折，会员再减50，详情 t.cn/demo88 退订回T",
+    "您的快递已放丰巢柜，取件码 8-2-1044，请凭码领取。",
+    "Your parcel is held. Pay the 1.99 fee at https://post-fee.example/pay now.",
+    "Running ten minutes late, sorry! See you at the station.",
+    "註冊即送彩金，澳門線上娛樂城，首存1000送500",
+    "",
+)  # fmt: skip
+
+
+class Trained(NamedTuple):
+    """What training leaves behind."""
+
+    folder: Path
+    manifest: Manifest
+
+
+def gather(paths: Sequence[Path], families: Sequence[Path], recipe: Recipe) -> tuple[list[Row], list[CorpusFile]]:
+    """Return all rows, the families' after the corpora's, and what they were read from. Raises DataError."""
+    rows, files = read_corpus(paths)
+    if families:
+        known = read_families(families)
+        invented = list(generate(known, each=recipe.families_each, seed=recipe.seed))
+        texts = {row.text for row in rows}
+        rows += [row for row in invented if row.text not in texts]
+        files += [
+            CorpusFile(name=f"families/{path.name}", sha256=_sha256(path), rows=0) for path in family_paths(families)
+        ]
+    return rows, files
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def train(
+    rows: Sequence[Row],
+    files: Sequence[CorpusFile],
+    out: Path,
+    recipe: Recipe,
+    *,
+    model_version: str | None = None,
+    keep_pipeline: bool = False,
+    terms: Mapping[str, str] = {},
+    now: datetime | None = None,
+    progress: Progress = lambda *_: None,
+) -> Trained:
+    """Train on the rows and write `<out>/<name>/<version>`. Raises DataError when the rows cannot carry the recipe."""
+    now = now or datetime.now(UTC)
+    data = prepare(rows, recipe)
+    fitted = fit(data, recipe, progress)
+    probability = np.round(1.0 / (1.0 + np.exp(-fitted.log_odds)), SCORE_DIGITS)
+    kinds, groups = [ham_kind(row) for row in rows], [row.group for row in rows]
+    spam_cutoff, estimate, bound, ham_groups = cutoff_for(
+        probability, kinds, groups, budget=recipe.budget, mix=recipe.mix
+    )
+    ham_cutoff, *_ = cutoff_for(probability, kinds, groups, budget=recipe.review_budget, mix=recipe.mix)
+    spam_cutoff = min(max(spam_cutoff, 10.0**-SCORE_DIGITS), 1.0 - 10.0**-SCORE_DIGITS)
+    ham_cutoff = min(max(ham_cutoff, 10.0**-SCORE_DIGITS), spam_cutoff)
+    figures = report(
+        rows,
+        probability,
+        ham_cutoff=ham_cutoff,
+        spam_cutoff=spam_cutoff,
+        headline=headline_sources(rows, recipe),
+        seed=recipe.seed,
+    )
+    figures["candidates"] = {
+        f"{candidate.classifier} C={candidate.strength:g}": round(recall, 4) for candidate, recall in fitted.tried
+    }
+    figures["categories"] = {"accuracy": fitted.kind_accuracy, "confusion": fitted.kind_confusion}
+    name = model_version or _next_version(out / recipe.name, now)
+    manifest = Manifest(
+        name=recipe.name,
+        version=name,
+        created=now.isoformat(timespec="seconds"),
+        code_version=__version__,
+        normalizer_version=normalize.VERSION,
+        tokenizer=f"jieba {version('jieba')} without HMM (rjieba {version('rjieba')})",
+        libraries={
+            "python": platform.python_version(),
+            **{library: version(library) for library in ("numpy", "scipy", "scikit-learn", "jieba", "rjieba")},
+        },
+        seed=recipe.seed,
+        sources=tuple(Source(name=file.name, sha256=file.sha256, rows=file.rows) for file in files),
+        counts=_counts(rows),
+        views=tuple(recipe.view_list()),
+        features=sum(len(view.keys) for view in fitted.arrays.views),
+        classifier=f"{fitted.chosen.classifier} C={fitted.chosen.strength:g}",
+        calibration=fitted.calibration,
+        prior=recipe.prior,
+        ham_cutoff=ham_cutoff,
+        spam_cutoff=spam_cutoff,
+        budget=Budget(
+            false_positive_rate=recipe.budget,
+            mix=recipe.mix,
+            ham_rows=ham_groups,
+            estimate=round(estimate, 6),
+            upper_bound=round(bound, 6),
+        ),
+        metrics=figures,
+        kinds=tuple(fitted.arrays.kinds),
+        self_tests=_self_tests(fitted),
+        files={},
+    )
+    content: dict[str, bytes] = dict(artifacts.pack(fitted.arrays))
+    content[artifacts.CARD] = write_card(manifest, terms).encode()
+    if keep_pipeline:
+        buffer = io.BytesIO()
+        joblib.dump(fitted.pipeline, buffer, compress=3)
+        content[PIPELINE] = buffer.getvalue()
+    folder = out / recipe.name / name
+    return Trained(folder, artifacts.write(folder, manifest, content))
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int]:
+    counts: dict[str, int] = {"rows": len(rows), "groups": len({row.group for row in rows})}
+    for row in rows:
+        for key in (row.label, f"{row.source} {row.label}"):
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def _self_tests(fitted: Fitted) -> tuple[SelfTest, ...]:
+    scores = LinearScorer(fitted.arrays).score(normalize.normalize_batch(SELF_TEST_TEXTS)).log_odds
+    return tuple(
+        SelfTest(text=text, log_odds=float(score)) for text, score in zip(SELF_TEST_TEXTS, scores, strict=True)
+    )
+
+
+def _next_version(folder: Path, now: datetime) -> str:
+    """Return today's date, with a number behind it when today has a version already."""
+    today = f"{now:%Y.%m.%d}"
+    taken = {path.name for path in folder.glob(f"{today}*")} if folder.is_dir() else set[str]()
+    number = 1
+    while f"{today}.{number}" in taken:
+        number += 1
+    return f"{today}.{number}"
