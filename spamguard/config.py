@@ -113,7 +113,7 @@ def _checked(given: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
     for name, (_, origin) in given.items():
         if name not in Settings.model_fields:
             close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = f" (did you mean {close[0]}?)" if close else ""
             raise ConfigError(detail=f"{origin} sets '{name}', which is not a setting{hint}")
     values = {name: value for name, (value, _) in given.items()}
     try:

@@ -6,6 +6,7 @@ broker, for commands that judge what they are given.
 
 import asyncio
 import gc
+import math
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from spamguard import __version__
-from spamguard.backends import artifacts, registry
+from spamguard.backends import artifacts, registry, samples
 from spamguard.backends.clock import SystemClock
 from spamguard.backends.kafka import KafkaBroker, KafkaConfig
 from spamguard.backends.memory import MemoryBroker
@@ -45,6 +46,10 @@ SWITCH_INTERVAL_S: Final = 0.0005
 def models_folder(settings: Settings) -> Path:
     """Return the folder of models: the configured one, or the shipped ones."""
     return settings.models or registry.shipped_models()
+
+
+#: What is checked of a model last: that it fits this release, its arrays fit together, and the self-tests hold.
+LOADS: Final = "arrays and self-tests"
 
 
 class KnownModel(NamedTuple):
@@ -77,7 +82,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
-    """Yield everything that is checked of a model, and what is wrong with it: manifest, files, arrays and self-tests."""
+    """Yield everything that is checked of a model, with what is wrong with it: manifest, files, and how it loads."""
     try:
         manifest = artifacts.read_manifest(folder)
     except SpamguardError as error:
@@ -95,9 +100,9 @@ def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
     if sound:
         try:
             ready_judge(*artifacts.read(folder))
-            yield "self-tests", None
+            yield LOADS, None
         except SpamguardError as error:
-            yield "self-tests", error
+            yield LOADS, error
 
 
 def load_judge(settings: Settings) -> tuple[Judge, Manifest]:
@@ -134,11 +139,10 @@ def kafka(settings: Settings) -> KafkaBroker:
 
 
 def offline_filter(settings: Settings, *, clock: Clock | None = None) -> LiveFilter:
-    """Return the engine alone, for commands that judge what they are given."""
+    """Return the engine alone, for commands that judge what they are given; nobody waits, so nothing is late."""
     judge, _ = load_judge(settings)
-    return LiveFilter(
-        ModelHolder(judge), clock=clock or SystemClock(), code_version=__version__, policy=policy_of(settings)
-    )
+    policy = policy_of(settings.model_copy(update={"late_after_s": math.inf}))
+    return LiveFilter(ModelHolder(judge), clock=clock or SystemClock(), code_version=__version__, policy=policy)
 
 
 def needed_topics(settings: Settings) -> tuple[str, ...]:
@@ -171,6 +175,11 @@ async def fit_topics(settings: Settings, admin: Admin) -> Topics:
         review_partitions=partitions[settings.review_topic],
         dead_letter_partitions=partitions[settings.dead_letter_topic],
     )
+
+
+def sample_messages() -> Path:
+    """Return the file of invented messages that comes with spamguard. Raises DataError."""
+    return samples.sample_messages()
 
 
 def memory_broker(settings: Settings, *, partitions: int) -> MemoryBroker:

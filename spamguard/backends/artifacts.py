@@ -101,8 +101,8 @@ def read_file(folder: Path, name: str, digest: str) -> bytes:
         raise ModelRejected(path=folder, detail="its manifest names a file outside its folder")
     try:
         content = (folder / name).read_bytes()
-    except OSError as error:
-        raise ModelRejected(path=folder, detail=f"{name} cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        raise ModelRejected(path=folder, detail=f"{name!r} cannot be read ({error})") from None
     if _digest(content) != digest:
         raise ModelRejected(path=folder, detail=f"{name} is not the file the manifest describes (SHA-256 differs)")
     return content

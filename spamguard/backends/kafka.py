@@ -367,8 +367,8 @@ class KafkaProducer:
 async def _end(producer: AIOKafkaProducer) -> None:
     """Stop a producer; what is still pending when the time is over fails, and whoever waits for it is told."""
     if not await _ended(producer.stop()):
-        producer._message_accumulator.fail_all(ProducerClosed())
         await _ended(producer._sender.close())
+        producer._message_accumulator.fail_all(ProducerClosed())
         await _ended(producer.client.close())
 
 
@@ -400,7 +400,7 @@ class KafkaAdmin:
         """Create topics with the cluster's default replication. Raises TopicUnfit when the brokers refuse one."""
         client = await self._client()
         wanted = [
-            NewTopic(topic, partitions, -1, topic_configs=dict(configs.get(topic, {})))
+            NewTopic(topic, partitions, -1, replica_assignments={}, topic_configs=dict(configs.get(topic, {})))
             for topic, partitions in topics.items()
         ]
         answer = await _reach(self._config, client.create_topics(wanted))

@@ -58,7 +58,7 @@ def _complain(sentence: str) -> None:
 
 def _usage(error: typer.TyperException) -> int:
     """Say what is wrong with the command line; without any arguments the help itself was the answer."""
-    sentence = error.format_message().strip()
+    sentence = error.format_message().replace("Value error, ", "").strip()
     if sentence:
         context = getattr(error, "ctx", None)
         hint = f" Try '{context.command_path} --help'." if context is not None else ""

@@ -34,7 +34,9 @@ class Command(NamedTuple):
 
 COMMANDS: Final = {
     "demo": Command(RUN, "Watch the filter at work on invented messages, here and now.", "spamguard.cli.demo"),
-    "check": Command(RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"),
+    "check": Command(
+        RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"
+    ),
     "serve": Command(RUN, "Read messages from Kafka and publish decisions until stopped.", "spamguard.cli.serve"),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
@@ -58,8 +60,8 @@ EXTRAS: Final = {"sklearn": "train", "scipy": "train", "joblib": "train", "spamg
 _HELP: Final = """
 Filter spam SMS in the stream: Chinese first, English too; every decision says why.
 
-Begin with [bold]spamguard demo[/]. Settings come from options, SPAMGUARD_… variables and spamguard.toml, in this
-order; [bold]spamguard config show[/] tells which.
+Begin with [bold]spamguard demo[/]. Settings come from options, else SPAMGUARD_… variables, else spamguard.toml;
+[bold]spamguard config show[/] tells which.
 """
 _EPILOG: Final = """
 [bold]Exit codes[/]
@@ -71,22 +73,27 @@ _EPILOG: Final = """
 class CommandGroup(TyperGroup):
     """The root of the command line: it lists the table, and loads what is asked for."""
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that is meant, loaded. Raises MissingExtra when its package is not installed."""
-        name, command, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        name, command, rest = super().resolve_command(ctx, args)
         if name is None:
             return name, command, rest
         try:
-            return name, load(name), rest
+            command = load(name)
         except ImportError as error:
-            if ctx.resilient_parsing:  # completion: better no options than a traceback in somebody's prompt
-                return name, command, rest
-            raise _missing(error, name) from error
+            if not ctx.resilient_parsing:  # completion: better no options than a traceback in somebody's prompt
+                raise _missing(error, name) from error
+        _plain(command, ctx)
+        return name, command, rest
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the root's own options."""
+        return _plain_flags(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; a package that it misses half-way is a missing extra too."""
         try:
-            return super().invoke(ctx)  # type: ignore[arg-type]
+            return super().invoke(ctx)
         except ImportError as error:
             raise _missing(error, ctx.invoked_subcommand or "") from error
         except BrokenPipeError:
@@ -118,10 +125,36 @@ def load(name: str) -> Any:
     return commands[name]
 
 
+def _plain(command: Any, ctx: typer.Context) -> None:
+    """Mend what Typer's help makes of a command: lines of a paragraph are joined, except those set in."""
+    command.help = _joined(command.help or "")
+    _plain_flags(command.get_params(ctx))
+    for inner in getattr(command, "commands", {}).values():
+        _plain(inner, ctx)
+
+
+def _plain_flags(params: list[Any]) -> list[Any]:
+    """Return the parameters; a flag takes no value, so its help shows no <bool>."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+def _joined(text: str) -> str:
+    """Return a help text with each paragraph on one line, which Rich wraps to the terminal's width.
+
+    >>> _joined("one\ntwo\n\n  kept\n  kept")
+    'one two\n\n  kept\n  kept'
+    """
+    paragraphs = text.strip("\n").split("\n\n")
+    return "\n\n".join(part if part.startswith(" ") else part.replace("\n", " ") for part in paragraphs)
+
+
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    help=_HELP,
+    help=_joined(_HELP),
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

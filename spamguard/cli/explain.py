@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, service
-from spamguard.cli.options import Model, ModeOption, Models, Preset
+from spamguard.cli.options import Model, Models, ModeOption, Preset
 from spamguard.cli.screen import (
     ACTION_STYLE,
     DIM,
@@ -70,7 +70,7 @@ def explain(
     Clues are coloured in the text: red speaks for spam, green for ham. Their pulls, the rest and the intercept add up
     to the log-odds, and the score is 1 / (1 + exp(−log-odds)).
 
-    [dim]spamguard explain '【某某贷】您的额度已批，点击 t.cn/x 领取'[/]
+      spamguard explain '代开发*票，各行业均可，加薇信'
     """
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
@@ -79,7 +79,7 @@ def explain(
     whole = mend(text)
     judged = clip(whole)
     decision = engine.judge_now([Request(Message(message_id="explained", text=whole), "", int(time.time() * 1000))])[0]
-    explanation = engine.holder.judge.scorer.explain(judged, most=clues)
+    explanation = engine.holder.judge.scorer.explain_batch([judged], most=clues)[0]
     normalised = normalize(judged)
     guard = guard_of(normalised)
     if as_json:
@@ -126,7 +126,10 @@ def _print_decision(screen: Screen, decision: Decision, guard: str | None) -> No
     screen.say()
     facts = [
         ("score", Text.assemble((score_text(decision.score), score_style(decision)), "  ", _score_bar(decision))),
-        ("", Text(f"allowed below {decision.ham_cutoff:.4f}, unsure between, spam from {decision.spam_cutoff:.4f}", DIM)),
+        (
+            "",
+            Text(f"allowed below {decision.ham_cutoff:.4f}, unsure between, spam from {decision.spam_cutoff:.4f}", DIM),
+        ),
         ("category", Text(str(decision.category) if decision.category else "none, since it is not suspected")),
         ("guard", Text(f"{guard}: such a message passes whatever its score" if guard else "none applies")),
         ("model", Text(f"{decision.model}, policy {decision.policy}")),
@@ -170,28 +173,28 @@ def _pull_style(pull: float, *, strong: bool = False) -> str:
 
 def _pull_table(explanation: Explanation, decision: Decision) -> Table:
     """Return the sum that makes the log-odds, line by line."""
+    pulls: dict[str, list[float]] = {}
+    for clue in explanation.clues:
+        pulls.setdefault(clue.feature, []).append(clue.pull)
+    sums = sorted(((sum(found), feature, len(found)) for feature, found in pulls.items()), key=lambda one: -abs(one[0]))
+    strongest = abs(sums[0][0]) if sums else 0.0
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("clue", overflow="fold")
     table.add_column("pull", justify="right", no_wrap=True)
     table.add_column("← ham │ spam →", no_wrap=True)
-    strongest = max((abs(clue.pull) for clue in explanation.clues), default=1.0)
-    for clue in explanation.clues:
-        style = _pull_style(clue.pull)
-        table.add_row(
-            Text(printable(clue.feature), style), Text(f"{clue.pull:+.3f}", style), _pull_bar(clue.pull / strongest)
-        )
+    for pull, feature, times in sums:
+        name = Text(printable(feature), _pull_style(pull)).append(f" ×{times}" if times > 1 else "", DIM)
+        table.add_row(name, Text(f"{pull:+.3f}", _pull_style(pull)), _pull_bar(pull, strongest))
     table.add_row(Text("weaker clues", DIM), Text(f"{explanation.rest:+.3f}", DIM), "")
     table.add_row(Text("intercept", DIM), Text(f"{explanation.intercept:+.3f}", DIM), "")
-    total = Text.assemble(f"score {score_text(decision.score)}")
+    total = f"→ score {score_text(decision.score)}"
     table.add_row(Text("log-odds", "bold"), Text(f"{explanation.log_odds:+.3f}", "bold"), total)
     return table
 
 
-def _pull_bar(share: float) -> Text:
+def _pull_bar(pull: float, strongest: float) -> Text:
     """Return a pull as a bar to the left (ham) or to the right (spam) of a line."""
     half = PULL_CELLS // 2
-    cells = max(1, round(abs(share) * half))
-    left, right = (" " * half, "▇" * cells) if share > 0 else (("▇" * cells).rjust(half), "")
+    cells = max(1, round(abs(pull) / strongest * half)) if pull else 0
+    left, right = (" " * half, "▇" * cells) if pull > 0 else (("▇" * cells).rjust(half), "")
     return Text.assemble((left, HAM_STYLE), ("│", DIM), (right, SPAM_STYLE))
-
-

@@ -21,10 +21,10 @@ WATCHING: Final = "Metrics and logs"
 def setting(name: str, panel: str | None = None) -> Any:
     """Return the option that stands for a setting."""
     field = Settings.model_fields[name]
-    default = "unset" if field.default is None else str(field.default)
+    default = "none" if field.default is None else str(field.default)
     return typer.Option(
         f"--{name.replace('_', '-')}",
-        help=f"{escape(field.description or '')} [dim]({escape(default)}; {PREFIX}{name.upper()})[/]",
+        help=f"{escape(field.description or '')} [dim](default {escape(default)}; {PREFIX}{name.upper()})[/]",
         rich_help_panel=panel,
         show_default=False,
     )

@@ -5,21 +5,23 @@ in, in order. Lines are judged as they arrive, a chunk at a time, so a file of a
 `tail -f … | spamguard score --jsonl` answers at once.
 """
 
+import io
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, Protocol
+from typing import Annotated, BinaryIO, Final, NamedTuple
 
 import msgspec
 import typer
 from rich.cells import cell_len
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from spamguard import config, service
-from spamguard.cli.options import Model, ModeOption, Models, Preset
+from spamguard.cli.options import Model, Models, ModeOption, Preset
 from spamguard.cli.screen import ACTION_STYLE, DIM, Screen, printable, score_style, score_text, shortened
 from spamguard.core.codec import decision_id, decode_message, encode
 from spamguard.core.decide import Request
@@ -33,7 +35,7 @@ CHUNK_BYTES: Final = 1 << 18
 #: A longer line loses its middle, so that a file without line breaks cannot take all memory.
 MAX_LINE_BYTES: Final = 16 << 20
 #: Messages judged together.
-BATCH: Final = 256
+BATCH: Final = 512
 BLANKS: Final = b" \t\r\n"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 STANDARD_INPUT: Final = "-"
@@ -52,11 +54,20 @@ class ErrorLine(msgspec.Struct, frozen=True, kw_only=True):
     error: LineError
 
 
-class Advance(Protocol):
-    """Told how far the input has been judged."""
+class Counts(NamedTuple):
+    """How many lines there were."""
 
-    def __call__(self, *, size: int, lines: int) -> None:
-        """Note that `size` more bytes with `lines` more lines are done."""
+    lines: int = 0
+    errors: int = 0  #: that are no message
+    failed: int = 0  #: whose judging raised
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return the sum."""
+        return Counts(self.lines + other.lines, self.errors + other.errors, self.failed + other.failed)
+
+
+#: Told how many more bytes, and how many lines in all, have been judged.
+Advance = Callable[[int, int], None]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,8 +103,8 @@ def score(
     any line was an error. A message needs [bold]message_id[/] and [bold]text[/]; the other fields of the contract are
     optional. Whether it is late is for the stream to say; here nothing ever is.
 
-    [dim]spamguard score '恭喜您中奖了，点击领取' 'see you at eight'[/]
-    [dim]spamguard score --jsonl messages.jsonl > decisions.jsonl[/]
+      spamguard score '恭喜您中奖了，点击领取' 'see you at eight'
+      spamguard score --jsonl messages.jsonl > decisions.jsonl
     """
     if not inputs and not jsonl:
         raise typer.BadParameter("give a text, or - to read one text a line from standard input", param_hint="TEXT")
@@ -105,10 +116,13 @@ def score(
         _score_texts(inputs or [], engine)
         return
     with _opened((inputs or [STANDARD_INPUT])[0]) as stream:
-        lines, errors = _score_lines(stream, sys.stdout.buffer, engine, Partition(topic, partition))
-    if errors:
-        has = "line holds" if errors == 1 else "lines hold"
-        Screen(stderr=True).say(f"{errors:,} of {lines:,} {has} no message; the output says why, in place of a decision.")
+        counts = _score_lines(stream, _whole(sys.stdout.buffer), engine, Partition(topic, partition))
+    screen = Screen(stderr=True)
+    if counts.failed:
+        screen.say(f"{counts.failed:,} of {counts.lines:,} lines could not be judged; they pass, marked as degraded.")
+    if counts.errors:
+        has = "line holds" if counts.errors == 1 else "lines hold"
+        screen.say(f"{counts.errors:,} of {counts.lines:,} {has} no message; the output says why.")
         raise typer.Exit(1)
 
 
@@ -119,27 +133,31 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        stream = Path(name).open("rb")
+        stream = Path(name).open("rb")  # noqa: SIM115 - only opening it may fail in this way, not what is done with it
     except OSError as error:
         raise DataError(detail=f"{printable(name)} cannot be read ({error.strerror})") from None
     with stream:
         yield stream
 
 
-def _score_lines(stream: BinaryIO, output: BinaryIO, engine: LiveFilter, place: Partition) -> tuple[int, int]:
-    """Judge every line and return how many lines and how many errors there were."""
-    number = errors = 0
+def _whole(output: BinaryIO) -> BinaryIO:
+    """Return an output that writes all it is given: under `python -u` standard output is raw and may write less."""
+    return open(output.fileno(), "wb", closefd=False) if isinstance(output, io.RawIOBase) else output
+
+
+def _score_lines(stream: BinaryIO, output: BinaryIO, engine: LiveFilter, place: Partition) -> Counts:
+    """Judge every line."""
+    counts = Counts()
     with _progress(stream) as advance:
         for lines in lines_of(stream):
             for first in range(0, len(lines), BATCH):
                 part = lines[first : first + BATCH]
-                written, wrong = judged(part, number, engine, place)
+                written, found = judged(part, counts.lines, engine, place)
                 output.write(b"".join(written))
-                number += len(part)
-                errors += wrong
-                advance(size=sum(map(len, part)) + len(part), lines=len(part))
+                counts = counts.plus(found)
+                advance(sum(map(len, part)) + len(part), counts.lines)
             output.flush()
-    return number, errors
+    return counts
 
 
 def lines_of(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -159,8 +177,8 @@ def lines_of(stream: BinaryIO) -> Iterator[list[bytes]]:
         yield [unfinished]
 
 
-def judged(lines: Sequence[bytes], first: int, engine: LiveFilter, place: Partition) -> tuple[list[bytes], int]:
-    """Return one line of output a line of input, and how many of them are errors; `first` is the first line's offset."""
+def judged(lines: Sequence[bytes], first: int, engine: LiveFilter, place: Partition) -> tuple[list[bytes], Counts]:
+    """Return one line of output a line of input, with the counts; `first` is the first line's offset."""
     now_ms = int(time.time() * 1000)
     requests: list[Request] = []
     places: list[int] = []
@@ -174,40 +192,29 @@ def judged(lines: Sequence[bytes], first: int, engine: LiveFilter, place: Partit
         else:
             places.append(index)
             requests.append(Request(message, decision_id(place, offset), now_ms))
-    for index, decision in zip(places, engine.judge_now(requests) if requests else (), strict=True):
+    decisions = engine.judge_now(requests) if requests else []
+    for index, decision in zip(places, decisions, strict=True):
         written[index] = encode(decision) + b"\n"
-    return written, len(lines) - len(requests)
-
-
-def _progress(stream: BinaryIO) -> "nullcontext[Advance]":
-    """Return who is told of the progress: a bar on a terminal that shows nothing else, or nobody."""
-    screen = Screen(stderr=True)
-    if not screen.is_terminal or sys.stdout.isatty():
-        return nullcontext(lambda *, size, lines: None)
-    return _bar(stream, screen)  # type: ignore[return-value]
+    return written, Counts(len(lines), len(lines) - len(requests), sum(decision.degraded for decision in decisions))
 
 
 @contextmanager
-def _bar(stream: BinaryIO, screen: Screen) -> Iterator[Advance]:
-    size = Path(stream.name).stat().st_size if isinstance(stream.name, str) and Path(stream.name).is_file() else None
-    with Progress(
-        SpinnerColumn(),
+def _progress(stream: BinaryIO) -> Iterator[Advance]:
+    """Return who is told of the progress: a bar on a terminal that shows nothing else, or nobody."""
+    screen = Screen(stderr=True)
+    if not screen.is_terminal or sys.stdout.isatty():
+        yield lambda size, lines: None
+        return
+    total = os.fstat(stream.fileno()).st_size or None  # a pipe has no size
+    columns = (
         TextColumn("{task.fields[lines]:,} messages"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %" if size else ""),
+        *((TextColumn("{task.percentage:>3.0f} %"),) if total else ()),
         TimeElapsedColumn(),
-        console=screen,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("judging", total=size, lines=0)
-        done = 0
-
-        def advance(*, size: int, lines: int) -> None:
-            nonlocal done
-            done += lines
-            bar.update(task, advance=size, lines=done)
-
-        yield advance
+    )
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task("", total=total, lines=0)
+        yield lambda size, lines: bar.update(task, advance=size, lines=lines)
 
 
 def _score_texts(texts: Sequence[str], engine: LiveFilter) -> None:

@@ -4,6 +4,7 @@ Colours say what a word says too, so nothing is lost without them. A message's t
 control characters made visible: an SMS must not move a reviewer's cursor.
 """
 
+import os
 import unicodedata
 from typing import Final, NoReturn
 
@@ -24,11 +25,17 @@ INVISIBLE: Final = "·"
 _CONTROL_PICTURES: Final = 0x2400
 
 
+#: How wide a table may be in a pipe or a file, where nobody wraps and `grep` wants whole lines.
+FILE_COLUMNS: Final = 200
+
+
 class Screen(Console):
     """A Rich console that shows text as it is (no markup, no emoji codes) and lets a broken pipe be one."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = FILE_COLUMNS
 
     def say(self, text: Text | str = "", style: str = "") -> None:
         """Print a line: wrapped on a terminal, and in one piece for whatever else reads it."""

@@ -14,8 +14,8 @@ from spamguard.cli.options import (
     MetricsHost,
     MetricsPort,
     Model,
-    ModeOption,
     Models,
+    ModeOption,
     Preset,
 )
 

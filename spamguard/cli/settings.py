@@ -19,7 +19,6 @@ def register(app: typer.Typer) -> None:
     """Add `config show`."""
     group = typer.Typer(no_args_is_help=True, help="Look at the settings.")
     group.command("show")(show)
-    group.callback()(lambda: None)
     app.add_typer(group, name="config")
 
 

@@ -130,8 +130,10 @@ def message_from(found: Mapping[str, Any]) -> Message | DeadReason:
         else:
             defects.append("data_coding")
     if (received := found.get("received_at")) is not None:
-        if isinstance(received, str) or (isinstance(received, int) and abs(received) < 1 << 62):
-            fields["received_at"] = mend(received) if isinstance(received, str) else received
+        if isinstance(received, str):
+            fields["received_at"] = mend(received)
+        elif isinstance(received, int) and not isinstance(received, bool) and abs(received) < 1 << 62:
+            fields["received_at"] = received
         else:
             defects.append("received_at")
     if (concat := found.get("concat")) is not None:

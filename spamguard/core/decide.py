@@ -34,8 +34,8 @@ class Scorer(Protocol):
     def kinds(self, texts: Sequence[str]) -> list[str]:
         """Return the category of each normalised text; empty when the model knows none."""
 
-    def explain(self, original: str, *, most: int = 5) -> Explanation:
-        """Return the clues of one message, pointing into its original text."""
+    def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+        """Return the clues of each message, pointing into its original text."""
 
 
 class Judge(NamedTuple):
@@ -85,6 +85,7 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
         else:
             suspects.append(place)
     kinds = judge.scorer.kinds([normalised[place] for place in suspects])
+    explanations = judge.scorer.explain_batch([originals[place] for place in suspects], most=MAX_CLUES)
     for number, place in enumerate(suspects):
         request = requests[readable[place]]
         guard = guard_of(normalised[place])
@@ -98,7 +99,7 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             category=category,
             allow_all=conditions.allow_all,
         )
-        clues = _clues(judge.scorer.explain(originals[place], most=MAX_CLUES), texts[readable[place]] or "")
+        clues = _clues(explanations[number], texts[readable[place]] or "")
         decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues)
     return [
         decision or draft.allowed(request, Reason.NOT_TEXT, None)

@@ -77,7 +77,8 @@ _NUMBERS = re.compile(
     r"|(?P<landline>(?<=0)(?<!\d0)\d{2,3}[ \-]?\d{7,8}(?!\d))"
     r"|(?P<service_number>(?<!\d[19])(?:(?<=9)[56]\d{3,4}|(?<=1)(?:00\d{2}|01\d{2}|2[13]\d{2}|06\d{5,}))(?!\d))"
     r"|(?P<number>(?:(?<=\d)|(?<=\*)\*|(?<=x)(?:x{3}|(?<![a-z ]x)(?=x*(?![a-z]))))"
-    r"(?:[\d*]|x(?![a-wyz])|[.,:](?=\d|x+(?![a-z])))*))"
+    # A comma belongs to a number only before three figures and behind at most three: ，5分钟 is not part of 482913，5分钟.
+    r"(?:[\d*]|x(?![a-wyz])|(?:[.:]|(?<![\dx*]{4}),(?=[\dx]{3}(?![\dx])))(?=\d|x+(?![a-z])))*))"
 )
 _URL_HOST = re.compile(r"(?:https?://)?(?:[^/@]*@)?([^/:?#]*)")
 _SHORT_HOST = re.compile(rf"(?:www\.)?(?:{_SHORTENERS.replace('.', chr(92) + '.')})$")
@@ -200,15 +201,16 @@ def align(text: str) -> Aligned:
     >>> align("加薇 信").span(1, 3)
     (1, 4)
     """
-    chars: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    for position, char in enumerate(text):
-        for folded in _fold(" " if char == "\n" else char):
-            chars.append(folded)
-            starts.append(position)
-            ends.append(position + 1)
-    current = "".join(chars)
+    codes = np.frombuffer(text.replace("\n", " ").encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    folded = _FOLD[codes]
+    kept = np.flatnonzero(folded)
+    current: str = folded[kept].tobytes().decode("utf-32-le")
+    starts: list[int] = kept.tolist()
+    if _HAS_SEVERAL.search(current):
+        pieces = [char.translate(_SEVERAL) for char in current]
+        starts = [start for start, piece in zip(starts, pieces, strict=True) for _ in piece]
+        current = "".join(pieces)
+    ends = [start + 1 for start in starts]
     for pattern, replacement in _REWRITES:
         current, starts, ends = _rewrite(current, starts, ends, pattern, replacement)
     return Aligned(current, starts, ends)

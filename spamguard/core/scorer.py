@@ -93,6 +93,15 @@ class _LoadedView:
         norms = np.sqrt(np.bincount(counts.rows, weights=values * values, minlength=messages))
         return _Weighted(counts, values / norms[counts.rows])
 
+    def pulls(self, found: Grams, messages: int) -> tuple[Grams, Floats]:
+        """Return the known n-grams and the log-odds each single occurrence adds to its message."""
+        features = self.table.find(found.keys)
+        known = features >= 0
+        found = Grams(found.rows[known], found.keys[known], found.starts[known], found.lengths[known])
+        counts, values = self.weigh(count(found.rows, features[known], self.size), messages)
+        places = np.searchsorted(counts.rows * self.size + counts.features, found.rows * self.size + features[known])
+        return found, values[places] / counts.counts[places] * self.weights[features[known]]
+
 
 class LinearScorer:
     """Scores batches of normalised texts; immutable and safe to share between threads."""
@@ -148,23 +157,54 @@ class LinearScorer:
         return [self._kinds[best] for best in np.argmax(totals, axis=1)]
 
     def explain(self, original: str, *, most: int = 5) -> Explanation:
-        """Return the clues of one message, pointing into the original text.
+        """Return the clues of one message, pointing into its original text."""
+        return self.explain_batch([original], most=most)[0]
+
+    def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+        """Return the clues of each message, pointing into its original text.
 
         Each feature's pull is shared evenly by the characters it covers and summed over jieba's words: overlapping
         n-grams of 发票 become one clue that a reader understands, and nothing is counted twice.
         """
-        aligned = align(original)
-        pulls = np.zeros(len(aligned.text))
-        words = _word_spans(aligned.text)
-        if aligned.text:
-            for loaded, (found, features, shares) in self._occurrences(aligned.text):
-                first, last = _covered(loaded.view, found, words)
-                widths = last - first
-                for start, width, pull in zip(first, widths, shares * loaded.weights[features], strict=True):
-                    pulls[start : start + width] += pull / width
-        clues = [_clue(aligned, start, end, float(pulls[start:end].sum())) for start, end in words]
-        clues = sorted((clue for clue in clues if clue.pull != 0.0), key=lambda clue: -abs(clue.pull))[:most]
-        total = float(pulls.sum())
+        if not originals:
+            return []
+        aligned = [align(original) for original in originals]
+        texts = [one.text for one in aligned]
+        words = _Words.of("\n".join(texts))
+        totals = np.zeros(len(texts))
+        codes = code_points(texts)
+        steps = np.zeros(len(codes) + 1)
+        for loaded in self._views:
+            found = grams(self._symbols(loaded.view, texts, codes), loaded.view)
+            found, pulls = loaded.pulls(found, len(texts))
+            first, last = words.covered(loaded.view, found)
+            each = pulls / (last - first)
+            totals += np.bincount(found.rows, weights=pulls, minlength=len(texts))
+            steps += np.bincount(first, weights=each, minlength=len(steps))
+            steps -= np.bincount(last, weights=each, minlength=len(steps))
+        # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.
+        by_word = np.round(words.sums(np.cumsum(steps)), 9)
+        line_starts = np.concatenate(([0], np.flatnonzero(codes == 0x0A) + 1))
+        bounds = np.searchsorted(words.starts, [*line_starts.tolist(), len(codes) + 1])
+        return [
+            self._explanation(
+                one, total, words, by_word, range(int(bounds[row]), int(bounds[row + 1])), int(line_starts[row]), most
+            )
+            for row, (one, total) in enumerate(zip(aligned, totals.tolist(), strict=True))
+        ]
+
+    def _explanation(
+        self, aligned: Aligned, total: float, words: "_Words", by_word: Floats, own: range, offset: int, most: int
+    ) -> Explanation:
+        """Return one message's strongest words; `own` are its words, `offset` its place in the joined text."""
+        strongest = sorted((word for word in own if by_word[word]), key=lambda word: -abs(by_word[word]))
+        clues = []
+        for word in strongest[:most]:
+            start, end = int(words.starts[word]) - offset, int(words.ends[word]) - offset
+            first, last = aligned.span(start, end)
+            clues.append(
+                Clue(feature=readable(aligned.text[start:end]), start=first, end=last, pull=float(by_word[word]))
+            )
         return Explanation(
             log_odds=self._intercept + total,
             intercept=self._intercept,
@@ -172,20 +212,38 @@ class LinearScorer:
             rest=total - sum(clue.pull for clue in clues),
         )
 
-    def _occurrences(self, text: str) -> list[tuple[_LoadedView, tuple[Grams, NDArray[np.int64], Floats]]]:
-        """Return each view's known n-grams of one text with the share of tf-idf each single occurrence has."""
-        codes = code_points([text])
-        result = []
-        for loaded in self._views:
-            found = grams(self._symbols(loaded.view, [text], codes), loaded.view)
-            features = loaded.table.find(found.keys)
-            known = features >= 0
-            found = Grams(found.rows[known], found.keys[known], found.starts[known], found.lengths[known])
-            features = features[known]
-            counts, values = loaded.weigh(count(found.rows, features, loaded.size), 1)
-            places = np.searchsorted(counts.features, features)
-            result.append((loaded, (found, features, values[places] / counts.counts[places])))
-        return result
+
+class _Words(NamedTuple):
+    """Where the words of a joined batch stand; white space and line breaks are no words.
+
+    The `symbol_` arrays have one entry a symbol of the view of words, which counts line breaks but no spaces.
+    """
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    symbol_starts: NDArray[np.int64]
+    symbol_ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, joined: str) -> "_Words":
+        """Return the words of a text."""
+        words = tokenize(joined)
+        ends = np.cumsum([len(word) for word in words], dtype=np.int64)
+        starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))[: len(ends)]
+        symbol = np.array([word != " " for word in words], dtype=bool)
+        shown = np.array([word not in (" ", "\n") for word in words], dtype=bool)
+        return cls(starts[shown], ends[shown], starts[symbol], ends[symbol])
+
+    def covered(self, view: View, found: Grams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first and behind-last characters each n-gram covers."""
+        if view.name != "words":
+            return found.starts, found.starts + found.lengths
+        return self.symbol_starts[found.starts], self.symbol_ends[found.starts + found.lengths - 1]
+
+    def sums(self, by_char: Floats) -> Floats:
+        """Return the sum over each word's characters."""
+        running = np.concatenate(([0.0], np.cumsum(by_char)))
+        return running[self.ends] - running[self.starts]
 
 
 def _symbol_table(codes: NDArray[np.uint32], symbols: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -201,28 +259,3 @@ def _spread(features: NDArray[np.int64], weights: NDArray[np.float32], size: int
     spread = np.zeros((len(weights), size), dtype=np.float32)
     spread[:, features] = weights
     return spread
-
-
-def _word_spans(text: str) -> list[tuple[int, int]]:
-    """Return where the words of a normalised text stand; white space is no word."""
-    spans = []
-    position = 0
-    for word in tokenize(text):
-        if word != " ":
-            spans.append((position, position + len(word)))
-        position += len(word)
-    return spans
-
-
-def _covered(view: View, found: Grams, words: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first and behind-last characters each n-gram covers."""
-    if view.name != "words":
-        return found.starts, found.starts + found.lengths
-    starts = np.array([start for start, _ in words], dtype=np.int64)
-    ends = np.array([end for _, end in words], dtype=np.int64)
-    return starts[found.starts], ends[found.starts + found.lengths - 1]
-
-
-def _clue(aligned: Aligned, start: int, end: int, pull: float) -> Clue:
-    first, last = aligned.span(start, end)
-    return Clue(feature=readable(aligned.text[start:end]), start=first, end=last, pull=pull)

@@ -144,6 +144,11 @@ def test_a_bare_short_link_keeps_its_kind_behind_hyphens() -> None:
         ("14:20", "⟨time⟩"),
         ("1,204.50", "⟨decimal⟩"),
         ("x.x元", "⟨decimal⟩元"),
+        ("12,345,678元", "⟨decimal⟩元"),
+        ("482913，5分钟内有效", "⟨number_6⟩,⟨number_1⟩分钟内有效"),
+        ("482913，100元", "⟨number_6⟩,⟨number_3⟩元"),
+        ("尾号xxxx，123元", "尾号⟨number_4⟩,⟨number_3⟩元"),
+        ("8:30，20人", "⟨time⟩,⟨number_2⟩人"),
         ("123456789012", "⟨number_8⟩"),
     ],
 )
