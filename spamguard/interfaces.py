@@ -19,7 +19,7 @@ class Consumer(Protocol):
     """A member of a consumer group over one set of topics; offsets are committed by the caller, never by itself."""
 
     async def start(self, *, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
-        """Connect and join the group. Raises BrokerUnavailable or TopicUnfit."""
+        """Connect and begin to join the group; `joined` tells when it has. Raises BrokerUnavailable or TopicUnfit."""
 
     async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what is there, in offset order per partition, or an empty mapping after `timeout_s`.
@@ -38,7 +38,7 @@ class Consumer(Protocol):
         """Return the committed next offset of a partition, or None."""
 
     def pause(self, partitions: frozenset[Partition]) -> None:
-        """Stop delivering these partitions without giving them up."""
+        """Stop delivering these partitions, until resumed or rebalanced, without giving them up; others are ignored."""
 
     def resume(self, partitions: frozenset[Partition]) -> None:
         """Deliver these partitions again."""
@@ -76,7 +76,10 @@ class Admin(Protocol):
         """Return the number of partitions of each topic that exists. Raises BrokerUnavailable."""
 
     async def create(self, topics: Mapping[str, int], *, configs: Mapping[str, Mapping[str, str]]) -> None:
-        """Create the topics with that many partitions and those settings; one that exists is left as it is."""
+        """Create the topics with that many partitions and those settings; one that exists is left as it is.
+
+        They can be used when this returns. Raises BrokerUnavailable, and TopicUnfit when one cannot be created.
+        """
 
     async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
         """Return how far the group's committed offsets are behind the end of the topic."""

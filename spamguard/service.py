@@ -283,7 +283,8 @@ class Worker:
         log.info("model_warm", model=manifest.full_name, features=manifest.features, created=manifest.created)
 
     def _not_alive(self) -> Sequence[str]:
-        return () if self.health.alive() else (f"no poll came back for {self.health.seconds_since_poll:.0f} s",)
+        stuck_s = max(self.health.seconds_of_batch, self.health.seconds_since_poll)
+        return () if self.health.alive() else (f"no poll came back for {stuck_s:.0f} s",)
 
     def _scoring_failed(self, message_id: str, error: str) -> None:
         self.metrics.count("spamguard_scoring_failures_total", error=error)

@@ -55,7 +55,7 @@ def kafka() -> Iterator[str]:
     launcher = kafka_launcher()
     reason = launcher.available()
     if reason is not None:
-        missing("kafka", f"real Kafka: {reason}", enable="make kafka-jars")
+        missing("kafka", f"real Kafka: {reason.rstrip('.')}", enable="make kafka-jars")
     with launcher.KafkaNode() as node:
         yield node.bootstrap
 

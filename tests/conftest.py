@@ -1,6 +1,6 @@
-"""What do many tests share? The sample texts, and a small model trained on them by the training package's own pipeline."""
+"""What do many tests share? The sample texts, and a small model trained on them by the training package's pipeline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
+from spamguard_training.corpus import Row, read_rows
+from spamguard_training.pipeline import classifier, feature_union, fit_features
 
 from spamguard.backends import artifacts
 from spamguard.core import normalize
@@ -18,8 +20,6 @@ from spamguard.core.decide import Judge
 from spamguard.core.features import CHARS, SOUNDS, WORDS, View
 from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer, ModelArrays, ViewArrays
-from spamguard_training.corpus import Row, read_rows
-from spamguard_training.pipeline import classifier, feature_union, fit_features
 from tests.cast import BANK_CODE, INVOICE, LOTTERY, MUM
 
 pytest_plugins = ["tests.components"]
@@ -173,6 +173,3 @@ def tiny_model(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("models") / "small" / "1.0"
     artifacts.write(folder, manifest_of(trained.arrays), artifacts.pack(trained.arrays))
     return folder
-
-
-Fields = Mapping[str, Any]

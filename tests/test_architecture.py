@@ -3,13 +3,14 @@
 import doctest
 import importlib
 import pkgutil
+import tomllib
 from pathlib import Path
 
 import pytest
+import spamguard_training
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 import spamguard
-import spamguard_training
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
@@ -26,10 +27,32 @@ def test_nobody_imports_what_is_above_them(monkeypatch: pytest.MonkeyPatch, caps
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
+#: Top-level modules of the service that a contract need not name: what it allows, and what has a contract of its own.
+BELOW = {"backends", "core", "interfaces", "types", "errors", "__main__"}
+UNNAMED = {
+    "aiokafka is named in the backends only": BELOW,
+    "prometheus_client is named in the backends only": BELOW,
+    "Backends, settings and logging are wired in by the service alone": BELOW | {"service", "cli", "config", "logs"},
+    "Backends know the values and the interfaces, and core's array type, nothing above": BELOW | {"config", "logs"},
+    "Training imports core, the values, settings, logging and the registry, nothing else of the service": (
+        BELOW | {"config", "logs", "cli"}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNNAMED)
+def test_a_new_package_of_the_service_stands_in_every_contract_it_belongs_to(name: str) -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    [contract] = [one for one in config["tool"]["importlinter"]["contracts"] if one["name"] == name]
+    named = {*contract["source_modules"], *contract["forbidden_modules"]}
+    packages = {f"spamguard.{module.name}" for module in pkgutil.iter_modules(spamguard.__path__)}
+    assert packages - named <= {f"spamguard.{module}" for module in UNNAMED[name]}
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of_a_module_run(name: str) -> None:
+def test_a_module_opens_with_a_sentence_and_its_examples_run(name: str) -> None:
     module = importlib.import_module(name)
-    assert module.__doc__ and "?" in module.__doc__.partition("\n\n")[0] or name in ("spamguard_training",) or module.__doc__
+    assert (module.__doc__ or "").strip().partition("\n\n")[0].rstrip().endswith((".", "?"))
     assert doctest.testmod(module).failed == 0
 
 

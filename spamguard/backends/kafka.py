@@ -28,7 +28,8 @@ MAX_BATCH_BYTES: Final = 1_000_000
 STOP_TIMEOUT_S: Final = 4.0
 #: How much longer than its own time limit a poll may take before it is taken to be waiting for a rebalance.
 POLL_GRACE_S: Final = 0.1
-RETRY_S: Final = 0.2
+#: Between two questions whose answer is only not there yet.
+RETRY_S: Final = 0.05
 #: The error code of a topic that is there already.
 TOPIC_EXISTS: Final = 36
 
@@ -368,7 +369,10 @@ async def _end(producer: AIOKafkaProducer) -> None:
     """Stop a producer; what is still pending when the time is over fails, and whoever waits for it is told."""
     if not await _ended(producer.stop()):
         await _ended(producer._sender.close())
+        waiting = [batch for batches in producer._message_accumulator._batches.values() for batch in batches]
         producer._message_accumulator.fail_all(ProducerClosed())
+        for batch in waiting:
+            batch._drain_waiter.exception()  # seen: nobody else waits for it
         await _ended(producer.client.close())
 
 
@@ -398,6 +402,8 @@ class KafkaAdmin:
 
     async def create(self, topics: Mapping[str, int], *, configs: Mapping[str, Mapping[str, str]]) -> None:
         """Create topics with the cluster's default replication. Raises TopicUnfit when the brokers refuse one."""
+        if not topics:
+            return
         client = await self._client()
         wanted = [
             NewTopic(topic, partitions, -1, replica_assignments={}, topic_configs=dict(configs.get(topic, {})))
@@ -411,6 +417,16 @@ class KafkaAdmin:
         ]
         if refused:
             raise TopicUnfit(detail="; ".join(refused))
+        await _reach(self._config, self._led(list(topics)))
+
+    async def _led(self, topics: list[str]) -> None:
+        """Return when every partition has its leader: brokers say that a topic is created before they all know it."""
+        client = await self._client()
+        while True:
+            described = await client.describe_topics(topics)
+            if not any(found["error_code"] or any(p["error_code"] for p in found["partitions"]) for found in described):
+                return
+            await asyncio.sleep(RETRY_S)
 
     async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
         """Return how far a group's committed offsets are behind the end."""

@@ -142,7 +142,7 @@ def _plain_flags(params: list[Any]) -> list[Any]:
 
 
 def _joined(text: str) -> str:
-    """Return a help text with each paragraph on one line, which Rich wraps to the terminal's width.
+    r"""Return a help text with each paragraph on one line, which Rich wraps to the terminal's width.
 
     >>> _joined("one\ntwo\n\n  kept\n  kept")
     'one two\n\n  kept\n  kept'

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, NamedTuple
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs, service
@@ -31,6 +32,9 @@ LONG_LAG_RECORDS: Final = 10_000
 DEFAULT_PARTITIONS: Final = 6
 
 
+WHAT_CELLS: Final = 9
+
+
 class Finding(NamedTuple):
     """One line of the list."""
 
@@ -50,7 +54,7 @@ def check(
     group: Group = None,
     model: Model = None,
     models: Models = None,
-    broker: Annotated[bool, typer.Option("--broker/--no-broker", help="whether to ask the broker at all")] = True,
+    no_broker: Annotated[bool, typer.Option("--no-broker", help="ask no broker: settings and model only")] = False,
     create_topics: Annotated[bool, typer.Option("--create-topics", help="create the topics that are missing")] = False,
     partitions: Annotated[
         int | None,
@@ -64,11 +68,13 @@ def check(
     ✓ fine, ! worth a look, ✗ the service would not start. The exit code is that of the worst: 0 when there is no ✗,
     else 3 settings, 4 model, 5 broker or topics.
     """
-    if create_topics and not broker:
+    if create_topics and no_broker:
         raise typer.BadParameter("cannot be done without asking the broker", param_hint="--create-topics")
     screen = Screen()
     overrides: dict[str, object] = {"brokers": brokers, "group": group, "model": model, "models": models}
-    findings = asyncio.run(_run(screen, overrides, ask_broker=broker, create_topics=create_topics, number=partitions))
+    findings = asyncio.run(
+        _run(screen, overrides, ask_broker=not no_broker, create_topics=create_topics, number=partitions)
+    )
     raise typer.Exit(max(finding.exit_code for finding in findings))
 
 
@@ -80,7 +86,12 @@ async def _run(
 
     def tell(finding: Finding) -> None:
         findings.append(finding)
-        screen.say(Text.assemble((finding.mark, _STYLES[finding.mark]), f" {finding.what:<9} {finding.sentence}"))
+        row = Table.grid(padding=(0, 1, 0, 0))
+        row.add_column(width=1)
+        row.add_column(width=WHAT_CELLS)
+        row.add_column(overflow="fold")
+        row.add_row(Text(finding.mark, _STYLES[finding.mark]), finding.what, finding.sentence)
+        screen.lay_out(row)
 
     try:
         settings = config.load(overrides)
@@ -157,8 +168,8 @@ async def broker_findings(
             yield _fault("created", error)
         else:
             found |= missing
-            made = ", ".join(f"{name} ({partitions})" for name, partitions in missing.items())
-            yield Finding(FINE, "created", made or "nothing: every topic was there")
+            made = f"partitions: {_listed(missing)}" if missing else "nothing: every topic was there"
+            yield Finding(FINE, "created", made)
     yield _topics_finding(settings, found)
     if settings.inbound_topic not in found:
         yield Finding(SKIPPED, "clock", f"not checked, nor lag: {settings.inbound_topic} does not exist")
@@ -167,11 +178,15 @@ async def broker_findings(
     yield await _lag_finding(settings, admin)
 
 
+def _listed(topics: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {partitions}" for name, partitions in topics.items())
+
+
 def _topics_finding(settings: Settings, found: Mapping[str, int]) -> Finding:
     names = service.needed_topics(settings)
     faults = service.topic_faults(settings, found)
     if not faults:
-        return Finding(FINE, "topics", ", ".join(f"{name} ({found[name]})" for name in names))
+        return Finding(FINE, "topics", f"partitions: {_listed({name: found[name] for name in names})}")
     if all(name in found for name in names):
         step = f"add partitions: kafka-topics.sh --alter --topic {settings.decisions_topic} --partitions "
         step += str(found[settings.inbound_topic])

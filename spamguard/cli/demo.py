@@ -282,7 +282,7 @@ def _print_ending(screen: Screen, ending: Ending, *, paced: bool) -> None:
     screen.say()
     model = f", judged by {seen[0].decision.model}" if seen else ""
     screen.say(f"{number} decisions on {ending.fed} messages in {ending.seconds:.1f} s{model}", "bold")
-    screen.print(totals)
+    screen.lay_out(totals)
     if number < ending.fed:
         screen.say(f"{ending.fed - number} messages got no decision", "bold red")
     program = _program()

@@ -35,7 +35,7 @@ from spamguard.core.sms import mend
 from spamguard.types import Clue, Decision, Message, Reason
 
 #: Pulls weaker than this share of the strongest are not coloured in the text; they would only make it noisy.
-COLOURED_FROM: Final = 0.1
+COLOURED_FROM: Final = 0.25
 BAR_CELLS: Final = 40
 PULL_CELLS: Final = 14
 
@@ -70,7 +70,7 @@ def explain(
     Clues are coloured in the text: red speaks for spam, green for ham. Their pulls, the rest and the intercept add up
     to the log-odds, and the score is 1 / (1 + exp(−log-odds)).
 
-      spamguard explain '代开发*票，各行业均可，加薇信'
+      $ spamguard explain '代开发*票，各行业均可，加薇信'
     """
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
@@ -90,7 +90,7 @@ def explain(
     _print_text(screen, judged, explanation.clues, cut=len(whole) > len(judged))
     screen.say(Text.assemble(("read as  ", DIM), printable(readable(normalised))))
     screen.say()
-    screen.print(_pull_table(explanation, decision))
+    screen.lay_out(_pull_table(explanation, decision))
 
 
 def _as_json(

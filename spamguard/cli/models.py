@@ -61,7 +61,7 @@ def list_models(models: Models = None) -> None:
             _size(model.folder),
             manifest.created[:10],
         )
-    screen.print(table)
+    screen.lay_out(table)
     if refused:
         raise refused[0]
 
@@ -71,7 +71,7 @@ def _size(folder: Path) -> str:
 
 
 def show(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=_REFERENCE, show_default=True)] = "champion",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_REFERENCE, show_default=True)] = "champion",
     card: Annotated[bool, typer.Option("--card", help="show the model's card instead")] = False,
     models: Models = None,
 ) -> None:
@@ -91,7 +91,7 @@ def show(
         table.add_column(overflow="fold")
         for name, fact in facts:
             table.add_row(name, printable(fact))
-        screen.print(table)
+        screen.lay_out(table)
 
 
 def _print_card(screen: Screen, path: Path) -> None:
@@ -167,7 +167,7 @@ def _figures(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
 
 def verify(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help=f"{_REFERENCE}; every model when left out")
+        str | None, typer.Argument(metavar="MODEL", help=f"{_REFERENCE}; every model when left out")
     ] = None,
     models: Models = None,
 ) -> None:

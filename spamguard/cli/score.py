@@ -36,8 +36,9 @@ CHUNK_BYTES: Final = 1 << 18
 MAX_LINE_BYTES: Final = 16 << 20
 #: Messages judged together.
 BATCH: Final = 512
-BLANKS: Final = b" \t\r\n"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+#: What is done sooner needs no progress bar.
+BAR_AFTER_S: Final = 1.0
 STANDARD_INPUT: Final = "-"
 
 
@@ -79,7 +80,7 @@ def score(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TEXT...|FILE|-",
+            metavar="TEXT|FILE|-",
             help="texts; with --jsonl one file of messages; - is standard input",
             show_default=False,
         ),
@@ -103,8 +104,8 @@ def score(
     any line was an error. A message needs [bold]message_id[/] and [bold]text[/]; the other fields of the contract are
     optional. Whether it is late is for the stream to say; here nothing ever is.
 
-      spamguard score '恭喜您中奖了，点击领取' 'see you at eight'
-      spamguard score --jsonl messages.jsonl > decisions.jsonl
+      $ spamguard score '恭喜您中奖了，点击领取' 'see you at eight'
+      $ spamguard score --jsonl messages.jsonl > decisions.jsonl
     """
     if not inputs and not jsonl:
         raise typer.BadParameter("give a text, or - to read one text a line from standard input", param_hint="TEXT")
@@ -121,8 +122,8 @@ def score(
     if counts.failed:
         screen.say(f"{counts.failed:,} of {counts.lines:,} lines could not be judged; they pass, marked as degraded.")
     if counts.errors:
-        has = "line holds" if counts.errors == 1 else "lines hold"
-        screen.say(f"{counts.errors:,} of {counts.lines:,} {has} no message; the output says why.")
+        hold = "holds" if counts.errors == 1 else "hold"
+        screen.say(f"{counts.errors:,} of {counts.lines:,} lines {hold} no message; the output says why.")
         raise typer.Exit(1)
 
 
@@ -186,7 +187,7 @@ def judged(lines: Sequence[bytes], first: int, engine: LiveFilter, place: Partit
     for index, line in enumerate(lines):
         offset = first + index
         content = line.removeprefix(BYTE_ORDER_MARK) if offset == 0 else line
-        message = decode_message(content.strip(BLANKS))
+        message = decode_message(content.removesuffix(b"\r"))
         if isinstance(message, DeadReason):
             written[index] = encode(ErrorLine(error=LineError(reason=message, line=offset + 1))) + b"\n"
         else:
@@ -212,9 +213,19 @@ def _progress(stream: BinaryIO) -> Iterator[Advance]:
         *((TextColumn("{task.percentage:>3.0f} %"),) if total else ()),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task("", total=total, lines=0)
-        yield lambda size, lines: bar.update(task, advance=size, lines=lines)
+    bar = Progress(*columns, console=screen, transient=True, redirect_stdout=False, redirect_stderr=False)
+    task = bar.add_task("", total=total, lines=0)
+    began_s = time.monotonic()
+
+    def advance(size: int, lines: int) -> None:
+        bar.update(task, advance=size, lines=lines)
+        if time.monotonic() - began_s > BAR_AFTER_S:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
 
 
 def _score_texts(texts: Sequence[str], engine: LiveFilter) -> None:

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from spamguard.types import Action, Decision
@@ -40,6 +41,16 @@ class Screen(Console):
     def say(self, text: Text | str = "", style: str = "") -> None:
         """Print a line: wrapped on a terminal, and in one piece for whatever else reads it."""
         self.print(text, style=style or None, soft_wrap=not self.is_terminal)
+
+    def lay_out(self, table: Table) -> None:
+        """Print a table; Rich fills its lines up with blanks, which only a terminal does not mind."""
+        if self.is_terminal:
+            self.print(table)
+            return
+        with self.capture() as captured:
+            self.print(table)
+        for line in captured.get().splitlines():
+            self.say(line.rstrip())
 
     def on_broken_pipe(self) -> NoReturn:
         """Raise instead of ending the process here."""

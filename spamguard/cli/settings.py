@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def show(
     assignments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=VALUE]...", help="try values, as if the command line had given them"),
+        typer.Argument(metavar="NAME=VALUE", help="try values, as if the command line had given them"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print them as JSON")] = False,
 ) -> None:
@@ -63,7 +63,7 @@ def show(
             Text(str(row["from"]), style="cyan" if given else DIM),
             str(row["description"]),
         )
-    Screen().print(table)
+    Screen().lay_out(table)
 
 
 def _pair(assignment: str) -> tuple[str, str]:

@@ -77,7 +77,7 @@ _NUMBERS = re.compile(
     r"|(?P<landline>(?<=0)(?<!\d0)\d{2,3}[ \-]?\d{7,8}(?!\d))"
     r"|(?P<service_number>(?<!\d[19])(?:(?<=9)[56]\d{3,4}|(?<=1)(?:00\d{2}|01\d{2}|2[13]\d{2}|06\d{5,}))(?!\d))"
     r"|(?P<number>(?:(?<=\d)|(?<=\*)\*|(?<=x)(?:x{3}|(?<![a-z ]x)(?=x*(?![a-z]))))"
-    # A comma belongs to a number only before three figures and behind at most three: ，5分钟 is not part of 482913，5分钟.
+    # A comma belongs to a number only before three figures and behind at most three: not in 482913，5分钟内有效.
     r"(?:[\d*]|x(?![a-wyz])|(?:[.:]|(?<![\dx*]{4}),(?=[\dx]{3}(?![\dx])))(?=\d|x+(?![a-z])))*))"
 )
 _URL_HOST = re.compile(r"(?:https?://)?(?:[^/@]*@)?([^/:?#]*)")

@@ -105,7 +105,9 @@ class StreamLoop:
         if batch:
             async with self._in_hand:
                 self._revoked.clear()
-                if await self._handled(batch):
+                with self._health.batch_in_hand():
+                    handled = await self._handled(batch)
+                if handled:
                     await self._commit(batch)
 
     async def _handled(self, batch: Batch) -> bool:
@@ -122,7 +124,6 @@ class StreamLoop:
                 log.warning("batch_left_to_next_owner", records=sum(map(len, batch.values())))
                 return False
             await self._pause(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
-            self._health.polled()  # waiting for a broker is not being stuck
         return False  # pragma: no cover - a range that does not end in practice
 
     async def _commit(self, batch: Batch) -> None:

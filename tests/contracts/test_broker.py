@@ -426,6 +426,7 @@ async def test_topics_can_be_created_twice_and_are_counted(broker: Broker, topic
     try:
         await admin.create({topic: 3, f"{topic}-b": 1}, configs={topic: {"retention.ms": "60000"}})
         await admin.create({topic: 5, f"{topic}-c": 2}, configs={})
+        await admin.create({}, configs={})
         assert await admin.partitions([topic, f"{topic}-b", f"{topic}-c", f"{topic}-missing"]) == {
             topic: 3,
             f"{topic}-b": 1,

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -16,6 +17,7 @@ from spamguard.backends.kafka import KafkaBroker, KafkaConfig, KafkaConsumer, Ka
 from spamguard.errors import BrokerUnavailable, PublishFailed
 from spamguard.types import Outgoing, Partition
 from tests.components import kafka_launcher, missing
+from tests.integration.serving import Names, Serving, create, publish, read, spread, varied
 
 #: A stop has at most four steps.
 STOP_S: Final = 4 * backend.STOP_TIMEOUT_S
@@ -27,7 +29,7 @@ def node() -> Iterator[Any]:
     launcher = kafka_launcher()
     reason = launcher.available()
     if reason is not None:
-        missing("kafka", f"real Kafka: {reason}", enable="make kafka-jars")
+        missing("kafka", f"real Kafka: {reason.rstrip('.')}", enable="make kafka-jars")
     with launcher.KafkaNode() as node:
         yield node
 
@@ -102,6 +104,29 @@ async def test_what_was_being_published_while_the_broker_was_away_arrives_once_w
         await consumer.commit({Partition(topic, 0): 4}, timeout_s=10.0)
         assert await consumer.committed(Partition(topic, 0)) == 4
         assert await values(consumer, 1, patience_s=1.0) == []
+
+
+async def test_the_service_outlives_its_broker_logs_little_meanwhile_and_ends_without_it(
+    node: Any, topic: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    broker, names = KafkaBroker(KafkaConfig(brokers=node.bootstrap)), Names.of(topic)
+    await create(broker, names, partitions=2)
+    environment = {"SPAMGUARD_MODEL": str(tiny_model), "SPAMGUARD_BROKERS": node.bootstrap, **names.environment()}
+    with Serving(tmp_path, environment) as serving:
+        serving.await_ready()
+        await publish(broker, names.inbound, spread(varied(100), 2))
+        assert len(await read(broker, names.decisions, 100)) == 100
+        before = len(serving.log.splitlines())
+        await asyncio.to_thread(node.kill)
+        await asyncio.sleep(5.0)
+        assert len(serving.log.splitlines()) - before < 20
+        assert serving.get("/healthz")[0] == 200
+        await asyncio.to_thread(node.start)
+        await publish(broker, names.inbound, spread(varied(100, seed=1), 2))
+        assert len(await read(broker, names.decisions, 200)) == 200
+        await asyncio.to_thread(node.kill)
+        assert serving.terminate() == 0
+        assert serving.sentences() == []
 
 
 async def test_nobody_at_the_address_is_said_at_once_by_every_client() -> None:

@@ -25,7 +25,7 @@ from tests.conftest import Trained, manifest_of
 def folder(trained: Trained, tmp_path: Path) -> Path:
     """A sound model folder."""
     path = tmp_path / "small" / "1.0"
-    files = artifacts.pack(trained.arrays) | {"card.md": "# The small model\n".encode()}
+    files = artifacts.pack(trained.arrays) | {"card.md": b"# The small model\n"}
     artifacts.write(path, manifest_of(trained.arrays), files)
     return path
 
@@ -99,6 +99,25 @@ def pickled(arrays: dict[str, Any]) -> None:
     arrays["words.idf"] = np.array([{"os": "system"}], dtype=object)
 
 
+def put(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file and sign it."""
+    (folder / name).write_bytes(content)
+    resign(folder)
+
+
+def one_array() -> bytes:
+    """Return a single array where an archive of them should be."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones(3))
+    return buffer.getvalue()
+
+
+def make_folder(path: Path) -> None:
+    """Put a folder in a file's place."""
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights gone": (lambda folder: (folder / "weights.npz").unlink(), "weights.npz.*cannot be read"),
     "vocabulary gone": (lambda folder: (folder / "vocabulary.txt").unlink(), "vocabulary.txt.*cannot be read"),
@@ -108,16 +127,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "last byte of card": (lambda folder: flip(folder / "card.md", -1), "card.md.*SHA-256"),
     "weights cut in half": (lambda folder: cut(folder, 5000), "weights.npz does not hold"),
     "weights empty": (lambda folder: cut(folder, 0), "weights.npz does not hold"),
-    "weights are one array": (
-        lambda folder: (np.save(folder / "w.npy", np.ones(3)), (folder / "w.npy").rename(folder / "weights.npz"), resign(folder)),
-        "weights.npz does not hold",
-    ),
-    "weights are garbage": (
-        lambda folder: ((folder / "weights.npz").write_bytes(b"\x80\x04garbage"), resign(folder)),
-        "weights.npz does not hold",
-    ),
+    "weights are one array": (lambda folder: put(folder, "weights.npz", one_array()), "weights.npz does not hold"),
+    "weights are garbage": (lambda folder: put(folder, "weights.npz", b"\x80\x04garbage"), "weights.npz does not hold"),
     "pickled objects": (lambda folder: rewrite(folder, pickled), "weights.npz does not hold.*allow_pickle"),
-    "array gone": (lambda folder: rewrite(folder, lambda a: a.pop("chars.keys")), "weights.npz does not hold.*chars.keys"),
+    "array gone": (
+        lambda folder: rewrite(folder, lambda a: a.pop("chars.keys")),
+        "weights.npz does not hold.*chars.keys",
+    ),
     "intercept gone": (lambda folder: rewrite(folder, lambda a: a.pop("intercept")), "intercept"),
     "NaN weight": (lambda folder: rewrite(folder, lambda a: a["chars.weights"].__setitem__(7, np.nan)), "not finite"),
     "infinite idf": (lambda folder: rewrite(folder, lambda a: a["words.idf"].__setitem__(0, np.inf)), "not finite"),
@@ -130,10 +146,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "differ in length",
     ),
     "features differ": (lambda folder: resign(folder, features=3), "number of features"),
-    "vocabulary is no text": (
-        lambda folder: ((folder / "vocabulary.txt").write_bytes(b"\xff"), resign(folder)),
-        "does not hold",
-    ),
+    "vocabulary is no text": (lambda folder: put(folder, "vocabulary.txt", b"\xff"), "does not hold"),
     "no digest of weights": (lambda folder: resign(folder, files={"vocabulary.txt": "0"}), "no digest for weights.npz"),
     "path upwards": (lambda folder: escape(folder, ".."), "cannot be read"),
     "path with NUL": (lambda folder: escape(folder, "a\0b"), "cannot be read"),
@@ -148,10 +161,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "manifest.json").write_bytes(b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
         "no manifest",
     ),
-    "manifest is a folder": (
-        lambda folder: ((folder / "manifest.json").unlink(), (folder / "manifest.json").mkdir()),
-        "manifest.json cannot be read",
-    ),
+    "manifest is a folder": (lambda folder: make_folder(folder / "manifest.json"), "manifest.json cannot be read"),
     "view that fits no key": (
         lambda folder: edit_manifest(folder, b'"bits": 32', b'"bits": 0'),
         "no manifest.*do not fit",
@@ -211,6 +221,6 @@ def test_the_archive_holds_plain_arrays_only(folder: Path) -> None:
 
 def test_a_version_that_is_there_is_not_overwritten(folder: Path, trained: Trained) -> None:
     before = (folder / "manifest.json").read_bytes()
-    with pytest.raises(OSError, match="1.0"):
+    with pytest.raises(OSError, match=r"1\.0"):
         artifacts.write(folder, manifest_of(trained.arrays, prior=0.1), artifacts.pack(trained.arrays))
     assert (folder / "manifest.json").read_bytes() == before

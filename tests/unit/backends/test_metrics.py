@@ -104,9 +104,7 @@ def server(probes: Probes) -> Iterator[MetricsServer]:
     """A server on a free port."""
     metrics = PrometheusMetrics()
     metrics.count("spamguard_late_total", 5)
-    serving = MetricsServer(
-        metrics, host="127.0.0.1", port=0, alive=lambda: probes.alive, ready=lambda: probes.ready
-    )
+    serving = MetricsServer(metrics, host="127.0.0.1", port=0, alive=lambda: probes.alive, ready=lambda: probes.ready)
     yield serving
     serving.close()
 

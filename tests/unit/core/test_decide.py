@@ -61,7 +61,9 @@ def asked(*messages: Message) -> list[Request]:
     return [Request(message, f"d{number}", int(NOW_S * 1000) - 40) for number, message in enumerate(messages)]
 
 
-def decided(judge: Judge, text: str | None, policy: Policy = STANDARD, *, allow_all: bool = False, **fields: Any) -> Decision:
+def decided(
+    judge: Judge, text: str | None, policy: Policy = STANDARD, *, allow_all: bool = False, **fields: Any
+) -> Decision:
     """Return the decision on one message."""
     message = Message(message_id="m", text=text, **fields)
     [decision] = decide(asked(message), judge, conditions(policy, allow_all=allow_all))
@@ -138,7 +140,8 @@ def test_a_text_that_says_nothing_is_allowed_as_no_evidence(judge: Judge, text: 
 
 
 @pytest.mark.parametrize(
-    "fields", [{"kind": "receipt"}, {"kind": "binary"}, {"payload_hex": "0", "text": None}, {"data_coding": 4, "text": None}]
+    "fields",
+    [{"kind": "receipt"}, {"kind": "binary"}, {"payload_hex": "0", "text": None}, {"data_coding": 4, "text": None}],
 )
 def test_what_is_no_text_is_allowed_as_not_text_and_not_scored(judge: Judge, fields: dict[str, Any]) -> None:
     message = Message(message_id="m", **({"text": LOTTERY, "payload_hex": "00"} | fields))
@@ -262,7 +265,10 @@ def test_what_could_not_be_judged_is_allowed_and_marked(judge: Judge) -> None:
     assert decision.score is None
 
 
-@given(st.lists(st.sampled_from([*EVERYONE, NASTY, "", "\ud800"]) | st.text(max_size=30) | st.none(), max_size=6), st.data())
+@given(
+    st.lists(st.sampled_from([*EVERYONE, NASTY, "", "\ud800"]) | st.text(max_size=30) | st.none(), max_size=6),
+    st.data(),
+)
 def test_a_decision_is_the_same_in_any_batch_and_can_always_be_published(
     judge: Judge, texts: list[str | None], data: st.DataObject
 ) -> None:
@@ -272,5 +278,7 @@ def test_a_decision_is_the_same_in_any_batch_and_can_always_be_published(
     for decision, request in zip(together, requests, strict=True):
         [alone] = decide([request], judge, conditions())
         assert msgspec.structs.replace(alone, clues=()) == msgspec.structs.replace(decision, clues=())
-        assert [(c.feature, c.start, c.end) for c in alone.clues] == [(c.feature, c.start, c.end) for c in decision.clues]
+        assert [(c.feature, c.start, c.end) for c in alone.clues] == [
+            (c.feature, c.start, c.end) for c in decision.clues
+        ]
         assert msgspec.json.decode(encode(decision), type=Decision).action is decision.action

@@ -12,7 +12,9 @@ from spamguard.core.normalize import normalize
 from tests.cast import BANK_CODE, BANK_NOTICE, ENGLISH_CODE, EVERYONE, GOOD, PARCEL, SPAM
 
 GUARDED = {BANK_CODE: "code", ENGLISH_CODE: "code", BANK_NOTICE: "bank", PARCEL: "pick_up"}
-TRICKS = tomllib.loads((Path(__file__).parents[2] / "suites" / "guard_tricks.toml").read_text(encoding="utf-8"))["trick"]
+TRICKS = tomllib.loads((Path(__file__).parents[2] / "suites" / "guard_tricks.toml").read_text(encoding="utf-8"))[
+    "trick"
+]
 
 
 @pytest.mark.parametrize(
@@ -38,8 +40,10 @@ def test_a_good_message_of_a_guarded_class_is_protected(text: str, guard: str | 
     "bait",
     [
         "详情 t.cn/a8", "——t.cn/a8", "-www.abc.com", "@t.cn/a8", "戳0http://a.zz/x", "t\u200b.cn/a8", "ｔ．ｃｎ／ａ",
-        "http://10.0.0.1/a", "联系13900001234", "139.0000.1234", "1 3 9 0 0 0 0 1 2 3 4", "电话010-12345678", "拨400-810-1234",
-        "加薇 信 fp8", "加V信", "加Q群", "me@a.example", "点*击", "澳门投注", "贷 款30万", "代开发*票", "發票", "刷单日赚300",
+        "http://10.0.0.1/a", "联系13900001234", "139.0000.1234", "1 3 9 0 0 0 0 1 2 3 4", "电话010-12345678",
+        "拨400-810-1234",
+        "加薇 信 fp8", "加V信", "加Q群", "me@a.example", "点*击", "澳门投注", "贷 款30万", "代开发*票",
+        "發票", "刷单日赚300",
         "彩金88", "全场特价", "call now", "you won a prize", "visit us",
     ],
 )  # fmt: skip
@@ -58,7 +62,9 @@ PLAIN_STORIES = ("trick-116", "trick-137", "trick-338")
         pytest.param(
             trick,
             id=trick["id"],
-            marks=[pytest.mark.xfail(strict=True, reason="a story in plain words")] if trick["id"] in PLAIN_STORIES else [],
+            marks=[pytest.mark.xfail(strict=True, reason="a story in plain words")]
+            if trick["id"] in PLAIN_STORIES
+            else [],
         )
         for trick in TRICKS
     ],

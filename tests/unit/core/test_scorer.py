@@ -11,8 +11,9 @@ from tests.cast import CASINO, EVERYONE, GOOD, INVOICE, LOAN, NASTY, PHISHING, S
 from tests.conftest import Trained
 
 PIECES = (
-    "发票", "代开", "验证码", "贷款", "微信", "薇心", "加", "群", "恭喜", "中奖", "请", "点击", "您", "的", "元", " ", "。", "，",
-    "482913", "13900001234", "t.cn/a", "http://a.example", "now", "free", "your", "code", "发", "票", "\u200b", "*", "\n",
+    "发票", "代开", "验证码", "贷款", "微信", "薇心", "加", "群", "恭喜", "中奖", "请", "点击", "您", "的", "元", " ",
+    "。", "，", "482913", "13900001234", "t.cn/a", "http://a.example", "now", "free", "your", "code",
+    "发", "票", "\u200b", "*", "\n",
 )  # fmt: skip
 WRITTEN = st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.sampled_from(EVERYONE) | st.text(max_size=20)
 

@@ -19,7 +19,10 @@ def carried(payload: bytes, **fields: object) -> str | None:
     [
         (b"\x00\x02\x10\x7f", "@$Δà"),
         (b"Hello, 30% off!\x0dNow", "Hello, 30% off!\rNow"),
-        (b"\x1b\x3cInfo\x1b\x3e \x1b\x65 5 a\x1b\x14b \x1b\x28\x1b\x29 \x1b\x2f \x1b\x3d \x1b\x40", "[Info] € 5 a^b {} \\ ~ |"),
+        (
+            b"\x1b\x3cInfo\x1b\x3e \x1b\x65 5 a\x1b\x14b \x1b\x28\x1b\x29 \x1b\x2f \x1b\x3d \x1b\x40",
+            "[Info] € 5 a^b {} \\ ~ |",
+        ),
         (b"a\x1b\x41b", "a b"),
         (b"a\x1b", "a"),
         (b"a\xffb", "a\ufffdb"),

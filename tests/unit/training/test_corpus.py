@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spamguard_training.corpus import corpus_paths, read_corpus, read_rows
 
 from spamguard.errors import DataError
-from spamguard_training.corpus import corpus_paths, read_corpus, read_rows
 from tests.cast import INVOICE, LOTTERY, MUM
 from tests.conftest import SAMPLES
 
@@ -58,9 +58,9 @@ def test_a_folder_gives_its_training_files_or_all_in_name_order(tmp_path: Path) 
 
 
 def test_a_corpus_that_is_not_there_is_said_with_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist; give a .jsonl"):
+    with pytest.raises(DataError, match=r"does not exist; give a \.jsonl"):
         corpus_paths(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="holds no .jsonl"):
+    with pytest.raises(DataError, match=r"holds no \.jsonl"):
         corpus_paths(tmp_path)
 
 
@@ -80,7 +80,7 @@ def test_a_corpus_that_is_not_there_is_said_with_the_next_step(tmp_path: Path) -
 def test_a_bad_line_names_file_and_line_and_never_the_text(tmp_path: Path, bad: bytes) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(line(MUM, "ham") + b"\n" + bad)
-    with pytest.raises(DataError, match="train.jsonl line 3") as caught:
+    with pytest.raises(DataError, match=r"train\.jsonl line 3") as caught:
         read_rows(path)
     assert LOTTERY[:6] not in str(caught.value)
 
@@ -90,10 +90,12 @@ def test_a_damaged_archive_is_a_sentence(tmp_path: Path) -> None:
     sound = gzip.compress(b"".join(line(f"{LOTTERY}{number}") for number in range(200)))
     middle = len(sound) // 2
     broken = [sound[:middle], b"no gzip", sound[:-8] + bytes(8)]
-    broken += [sound[:place] + bytes((sound[place] ^ 0xFF,)) + sound[place + 1 :] for place in range(20, len(sound), 40)]
+    broken += [
+        sound[:place] + bytes((sound[place] ^ 0xFF,)) + sound[place + 1 :] for place in range(20, len(sound), 40)
+    ]
     for content in broken:
         path.write_bytes(content)
-        with pytest.raises(DataError, match="is it complete|line"):
+        with pytest.raises(DataError, match=r"is it complete|line"):
             read_rows(path)
 
 

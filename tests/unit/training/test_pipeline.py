@@ -7,14 +7,14 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfTransformer
+from spamguard_training import pipeline
+from spamguard_training.corpus import Row
+from spamguard_training.pipeline import ViewCounts, classifier, feature_union, fit_features
 
 from spamguard.core.features import CHARS, SOUNDS, WORDS, View
 from spamguard.core.normalize import normalize_batch
 from spamguard.core.tokenizer import tokenize
-from spamguard_training import pipeline
-from spamguard_training.corpus import Row
-from spamguard_training.pipeline import ViewCounts, classifier, feature_union, fit_features
-from tests.conftest import SYLLABLES, Trained
+from tests.conftest import SYLLABLES, Trained, train
 
 PAIRS = View(name="chars", bits=16, shortest=1, longest=2)
 LEAST = 2
@@ -85,13 +85,10 @@ def test_what_is_learnt_and_counted_is_what_the_plain_way_finds(
 
 
 def test_one_mass_mailing_is_no_feature() -> None:
-    texts = ["代开发票"] * 50 + ["晚上吃饭"] * 2
-    in_one_group = np.array([0] * 50 + [1, 2])
-    counts = ViewCounts(WORDS, least_groups=2).fit(texts, groups=in_one_group)
-    assert counts.words_ == ["吃饭", "晚上"]
-    assert ViewCounts(WORDS, least_groups=2).fit(texts).words_ == ["代", "开发", "票", "吃饭", "晚上"] or (
-        set(ViewCounts(WORDS, least_groups=2).fit(texts).words_) > {"吃饭", "晚上"}
-    )
+    texts = ["代办发票"] * 50 + ["晚上吃饭"] * 2
+    one_mailing = np.array([0] * 50 + [1, 2])
+    assert ViewCounts(WORDS, least_groups=2).fit(texts, groups=one_mailing).words_ == ["吃饭", "晚上"]
+    assert ViewCounts(WORDS, least_groups=2).fit(texts).words_ == ["代办", "发票", "吃饭", "晚上"]
 
 
 def test_characters_of_one_sound_are_one_symbol() -> None:
@@ -127,7 +124,9 @@ def test_the_features_are_scikit_learns_tfidf_at_stored_precision(
     assert (idf == idf.astype(np.float32)).all()
 
 
-def test_a_fitted_pipeline_survives_joblib(trained: Trained, canonical: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_fitted_pipeline_survives_joblib(
+    trained: Trained, canonical: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("pipeline") / "pipeline.joblib"
     joblib.dump((trained.union, trained.classifier), path)
     union, linear = joblib.load(path)
@@ -135,8 +134,6 @@ def test_a_fitted_pipeline_survives_joblib(trained: Trained, canonical: list[str
 
 
 def test_the_same_rows_give_the_same_model(rows: list[Row], trained: Trained) -> None:
-    from tests.conftest import train
-
     again = train(rows)
     for one, other in zip(trained.arrays.views, again.arrays.views, strict=True):
         assert one.keys.tolist() == other.keys.tolist()
