@@ -49,7 +49,7 @@ METRICS: Final = (
     Metric("spamguard_ready", "gauge", (),
            "1 while the model is warm and the group is joined, even with no partition."),
     Metric("spamguard_seconds_since_poll", "gauge", (),
-           "How long ago the last poll came back; above 10 the loop is stuck, restart the worker."),
+           "How long ago the last poll came back; above 10 see /readyz: brokers away, or a stuck loop."),
     Metric("spamguard_model_info", "gauge", ("model", "code_version"),
            "1 for the model and release that decide now."),
     Metric("spamguard_model_age_seconds", "gauge", (),

@@ -108,16 +108,17 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
 
 
 def _clues(explanation: Explanation, text: str) -> tuple[Clue, ...]:
-    """Return the clues with their offsets into the whole text, of which only head and tail were judged."""
+    """Return the clues as they are published: pulls rounded like the score, so that a repeat is the same to the letter.
+
+    Of a long text only head and tail were judged; offsets point into the whole.
+    """
     moved = len(text) - len(clip(text))
-    if not moved:
-        return explanation.clues
     return tuple(
         Clue(
             feature=clue.feature,
             start=clue.start if clue.start < HEAD_CHARS else clue.start + moved,
             end=clue.end if clue.end <= HEAD_CHARS else clue.end + moved,
-            pull=clue.pull,
+            pull=round(clue.pull, SCORE_DIGITS),
         )
         for clue in explanation.clues
     )

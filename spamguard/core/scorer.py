@@ -5,7 +5,7 @@ feature, and an intercept with the calibration folded in. A score is what scikit
 tf, L2 norm per view) and a logistic regression would give, to 1e-9, on whole batches at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +15,13 @@ from spamguard.core.features import (
     Counts,
     Grams,
     KeyTable,
-    Symbols,
     View,
     char_symbols,
     code_points,
     count,
+    crossed,
     grams,
+    marker_ids,
     word_symbols,
 )
 from spamguard.core.normalize import Aligned, align, readable
@@ -86,7 +87,7 @@ class _LoadedView:
         self.idf = arrays.idf.astype(np.float64)
         self.weights = arrays.weights.astype(np.float64)
         #: features of two symbols or more: the ones that count as evidence
-        self.is_long = arrays.keys >> np.uint64(arrays.view.bits) != 0
+        self.is_long = (arrays.keys >> np.uint64(arrays.view.bits) != 0) & (arrays.view.name != "crossed")
 
     def weigh(self, counts: Counts, messages: int) -> _Weighted:
         values = (1.0 + np.log(counts.counts)) * self.idf[counts.features]
@@ -110,6 +111,7 @@ class LinearScorer:
         self._word_ids = {word: number for number, word in enumerate(model.words, start=1)}
         self._tables = {name: _symbol_table(codes, symbols) for name, (codes, symbols) in model.symbols.items()}
         self._views = [_LoadedView(arrays) for arrays in model.views]
+        self._markers = {arrays.view.name: marker_ids(arrays.view, self._word_ids) for arrays in model.views}
         self._intercept = model.intercept
         self._kinds = tuple(model.kinds)
         self._kind_weights = {
@@ -119,19 +121,23 @@ class LinearScorer:
         }
         self._kind_intercepts = model.kind_intercepts
 
-    def _symbols(self, view: View, texts: Sequence[str], codes: NDArray[np.uint32]) -> Symbols:
-        if view.name == "words":
-            return word_symbols(texts, self._word_ids)
-        return char_symbols(codes, self._tables[view.name])
-
-    def _weighted(self, texts: Sequence[str]) -> list[tuple[_LoadedView, _Weighted]]:
+    def _grams(self, texts: Sequence[str]) -> Iterator[tuple[_LoadedView, Grams]]:
+        """Yield each view with its n-grams of a batch, by the feature function that training shares."""
         codes = code_points(texts)
-        weighted = []
+        words = word_symbols(texts, self._word_ids)
         for loaded in self._views:
-            found = grams(self._symbols(loaded.view, texts, codes), loaded.view)
+            view = loaded.view
+            if view.name == "words":
+                yield loaded, grams(words, view)
+            elif view.markers:
+                yield loaded, crossed(words, self._markers[view.name], view.bits)
+            else:
+                yield loaded, grams(char_symbols(codes, self._tables[view.name]), view)
+
+    def _weighted(self, texts: Sequence[str]) -> Iterator[tuple[_LoadedView, _Weighted]]:
+        for loaded, found in self._grams(texts):
             counts = count(found.rows, loaded.table.find(found.keys), loaded.size)
-            weighted.append((loaded, loaded.weigh(counts, len(texts))))
-        return weighted
+            yield loaded, loaded.weigh(counts, len(texts))
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Return the scores of n normalised texts."""
@@ -174,8 +180,7 @@ class LinearScorer:
         totals = np.zeros(len(texts))
         codes = code_points(texts)
         steps = np.zeros(len(codes) + 1)
-        for loaded in self._views:
-            found = grams(self._symbols(loaded.view, texts, codes), loaded.view)
+        for loaded, found in self._grams(texts):
             found, pulls = loaded.pulls(found, len(texts))
             first, last = words.covered(loaded.view, found)
             each = pulls / (last - first)
@@ -236,7 +241,7 @@ class _Words(NamedTuple):
 
     def covered(self, view: View, found: Grams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first and behind-last characters each n-gram covers."""
-        if view.name != "words":
+        if view.name not in ("words", "crossed"):
             return found.starts, found.starts + found.lengths
         return self.symbol_starts[found.starts], self.symbol_ends[found.starts + found.lengths - 1]
 

@@ -1,7 +1,4 @@
-"""The plain way to score an SMS, as one would write it first; frozen, so that benchmarks have a fixed rival.
-
-jieba (warmed), scikit-learn's TfidfVectorizer over the same normaliser and the same features, one message a call.
-"""
+"""The plain way, frozen as a rival: jieba (warmed), scikit-learn, the same normaliser and features, a message a call."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,29 +10,32 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from spamguard.backends import artifacts
+from spamguard.core.features import View
 from spamguard.core.normalize import normalize
 
 
-def grams(tokens: list[str], shortest: int, longest: int) -> list[str]:
-    return ["\0".join(tokens[i : i + n]) for n in range(shortest, longest + 1) for i in range(len(tokens) - n + 1)]
-
-
 def plain_way(folder: Path) -> Callable[[str], float]:
-    """Return a function that gives the probability of spam of one text."""
     jieba.initialize()
     _, model = artifacts.read(folder)
-    parts, classifier = [], LogisticRegression()
-    for view, keys, idf, _ in model.views:
-        codes, symbols = model.symbols.get(view.name, ((), ()))
-        names = dict(enumerate(model.words, 1)) | dict(zip(map(int, symbols), map(chr, codes), strict=True))
-        shifts = [view.bits * n for n in reversed(range(view.longest))]
-        read = lambda k, s=shifts, b=view.bits, m=names: "\0".join(m[v] for i in s if (v := k >> i & ((1 << b) - 1)))
-        split = (lambda t: [w for w in jieba.lcut(t, HMM=False) if w != " "]) if view.name == "words" else list
-        analyzer = lambda t, f=split, v=view: grams(f(t), v.shortest, v.longest)
-        part = TfidfVectorizer(analyzer=analyzer, vocabulary=list(map(read, keys.tolist())), sublinear_tf=True)
-        part.idf_ = idf.astype(float)
-        parts.append((view.name, part))
-    classifier.classes_, classifier.intercept_ = np.array([False, True]), np.array([model.intercept])
-    classifier.coef_ = np.concatenate([weights for *_, weights in model.views]).astype(float).reshape(1, -1)
-    pipeline = Pipeline([("features", FeatureUnion(parts)), ("classifier", classifier)])
+
+    def features(text: str, v: View) -> list[str]:
+        words = list(text) if v.bits == 16 else [w for w in jieba.lcut(text, HMM=False) if w != " "]
+        if v.markers:
+            return [f"{k}\0{w}" for k, m in enumerate(v.markers, 1) if set(m) & set(words) for w in words]
+        return [
+            "\0".join(words[i : i + n]) for n in range(v.shortest, v.longest + 1) for i in range(len(words) - n + 1)
+        ]
+
+    parts, linear = [], LogisticRegression()
+    for v, keys, idf, _ in model.views:
+        names = dict(zip(*map(list, reversed(model.symbols[v.name])), strict=True)) if v.bits == 16 else {}
+        spell = (lambda s, n=names: chr(n[s])) if v.bits == 16 else (lambda s: model.words[s - 1])
+        cut = [[k >> v.bits * i & ((1 << v.bits) - 1) for i in reversed(range(v.longest))] for k in keys.tolist()]
+        known = ["\0".join([str(c[0]), spell(c[1])] if v.markers else [spell(s) for s in c if s]) for c in cut]
+        view = TfidfVectorizer(analyzer=lambda t, v=v: features(t, v), vocabulary=known, sublinear_tf=True)
+        view.idf_ = idf.astype(float)
+        parts.append((v.name, view))
+    linear.classes_, linear.intercept_ = np.array([False, True]), np.array([model.intercept])
+    linear.coef_ = np.concatenate([weights for *_, weights in model.views]).astype(float).reshape(1, -1)
+    pipeline = Pipeline([("features", FeatureUnion(parts)), ("classifier", linear)])
     return lambda text: float(pipeline.predict_proba([normalize(text)])[0, 1])

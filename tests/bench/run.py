@@ -109,7 +109,7 @@ def main() -> None:
         [
             "# Benchmarks",
             "Written by `make bench`. Ratios come from one run on one machine; absolute figures are for scale only. "
-            "The rival is a frozen file, `tests/bench/plain_way.py`: jieba, scikit-learn, the same normaliser and features.",
+            "The rival is a frozen file, `tests/bench/plain_way.py`: jieba, scikit-learn, same features.",
             f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; model "
             f"{manifest.full_name} with {manifest.features:,} features; {ROUNDS} rounds, rivals taking turns; sample "
             "messages, of which about four in ten are blocked or unsure and so get clues.",

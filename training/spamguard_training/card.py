@@ -65,9 +65,10 @@ def _cutoffs(manifest: Manifest) -> Iterable[str]:
         f"**{manifest.ham_cutoff:.4f}**. Scores are calibrated to a share of spam of {manifest.prior:.0%}."
     )
     yield (
-        f"The spam cutoff is the lowest one whose share of blocked ham stays inside {budget.false_positive_rate:.2%} at "
-        f"its 95 % upper bound, on a mix of {mix}: {budget.estimate:.3%} measured, at most {budget.upper_bound:.3%}, on "
-        f"{budget.ham_rows:,} near-duplicate groups of ham that was read by the label policy or can only be private chat."
+        f"The spam cutoff is the lowest one whose share of blocked ham stays inside {budget.false_positive_rate:.2%} "
+        f"at its 95 % upper bound, on a mix of {mix}: {budget.estimate:.3%} measured, at most "
+        f"{budget.upper_bound:.3%}, on {budget.ham_rows:,} near-duplicate groups of ham that was read by the label "
+        "policy or can only be private chat. Guards and the evidence floor protect more; they are not counted here."
     )
     yield f"{manifest.calibration}."
 

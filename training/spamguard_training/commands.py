@@ -58,7 +58,7 @@ def train(
     promote: Annotated[bool, typer.Option(help="make it the champion of the folder")] = False,
     keep_pipeline: Annotated[bool, typer.Option(help="keep the scikit-learn pipeline (joblib) for inspection")] = False,
 ) -> None:
-    """Train a model from labelled messages: cross-validate, calibrate, set the cutoffs, write the artefact and its card.
+    """Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its card.
 
     The same data, recipe and seed give the same arrays. Nothing is promoted unless asked.
     """

@@ -189,7 +189,7 @@ class _Kinds(NamedTuple):
 def _fit_kinds(
     data: Data, matrix: sp.csr_matrix, recipe: Recipe
 ) -> tuple[_Kinds | None, float | None, dict[str, dict[str, int]]]:
-    """Return the category head, its out-of-fold accuracy and its confusion; nothing when the rows name no categories."""
+    """Return the category head, its out-of-fold accuracy and confusion; nothing when the rows name no categories."""
     known = [KINDS.get(row.category or "") or KINDS.get(row.public_category or "") for row in data.rows]
     rows = np.array([i for i, kind in enumerate(known) if kind is not None and data.spam[i]], dtype=np.int64)
     kinds = np.array([str(known[i]) for i in rows])
@@ -232,8 +232,8 @@ def _arrays(
         counts, tfidf = steps.named_steps["counts"], steps.named_steps["tfidf"]
         last = first + len(counts.keys_)
         parts.append(ViewArrays(view, counts.keys_, tfidf.idf_.astype(np.float32), weights[first:last]))
-        if name == "words":
-            words = counts.words_
+        if name in ("words", "crossed"):
+            words = counts.words_  # both learn the same words from the same texts
         else:
             symbols[name] = (counts.codes_, counts.symbols_)
         if kinds is not None:

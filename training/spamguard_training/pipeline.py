@@ -17,7 +17,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 
-from spamguard.core.features import Keys, KeyTable, Symbols, View, char_symbols, code_points, count, grams, word_symbols
+from spamguard.core.features import (
+    Grams,
+    Keys,
+    KeyTable,
+    View,
+    char_symbols,
+    code_points,
+    count,
+    crossed,
+    grams,
+    marker_ids,
+    word_symbols,
+)
 from spamguard.core.tokenizer import tokenize
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most
@@ -54,14 +66,14 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, texts: Texts, y: object = None, *, groups: NDArray[np.int64] | None = None) -> Self:
         """Learn which n-grams are features; without groups every message is its own."""
         groups = np.arange(len(texts)) if groups is None else groups
-        if self.view.name == "words":
+        if self._reads_words:
             self._fit_words(texts, groups)
         else:
             self._fit_symbols(texts, groups)
         found_keys: list[Keys] = []
         found_groups: list[NDArray[np.int64]] = []
         for first, chunk in _chunks(texts):
-            found = grams(self._symbols(chunk), self.view)
+            found = self._grams(chunk)
             order = np.lexsort((found.keys, found.rows))
             keys, rows = found.keys[order], found.rows[order]
             fresh = np.concatenate(([True], (keys[1:] != keys[:-1]) | (rows[1:] != rows[:-1])))[: len(keys)]
@@ -101,16 +113,23 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.symbol_table_ = np.zeros(0x110000, dtype=np.uint16)
         self.symbol_table_[self.codes_] = self.symbols_
 
-    def _symbols(self, texts: Texts) -> Symbols:
-        if self.view.name == "words":
-            return word_symbols(texts, self.word_ids_)
-        return char_symbols(code_points(texts), self.symbol_table_)
+    @property
+    def _reads_words(self) -> bool:
+        return self.view.name in ("words", "crossed")
+
+    def _grams(self, texts: Texts) -> Grams:
+        if not self._reads_words:
+            return grams(char_symbols(code_points(texts), self.symbol_table_), self.view)
+        symbols = word_symbols(texts, self.word_ids_)
+        if self.view.markers:
+            return crossed(symbols, marker_ids(self.view, self.word_ids_), self.view.bits)
+        return grams(symbols, self.view)
 
     def transform(self, texts: Texts) -> sp.csr_matrix:
         """Return counts of shape (len(texts), number of features)."""
         parts = []
         for _, chunk in _chunks(texts):
-            found = grams(self._symbols(chunk), self.view)
+            found = self._grams(chunk)
             rows, features, counts = count(found.rows, self.table_.find(found.keys), len(self.keys_))
             shape = (len(chunk), len(self.keys_))
             parts.append(sp.csr_matrix((counts.astype(np.float64), (rows, features)), shape=shape))

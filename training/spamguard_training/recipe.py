@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from spamguard.core.features import CHARS, SOUNDS, WORDS, View
+from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
 from spamguard.errors import DataError
 
-VIEWS: Final = {view.name: view for view in (WORDS, CHARS, SOUNDS)}
+VIEWS: Final = {view.name: view for view in (WORDS, CROSSED, CHARS, SOUNDS)}
 
 #: Half private chat, half notices: what an operator's network carries beside spam.
 DEFAULT_MIX: Final = {"personal": 0.5, "notice": 0.5}
@@ -31,7 +31,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How a model is made."""
 
     name: str = "sms"
-    views: tuple[str, ...] = ("words", "chars")
+    views: tuple[str, ...] = ("words", "crossed", "chars")
     longest_chars: int = 4  #: character n-grams up to this length
     least_groups: int = 3  #: near-duplicate groups a feature must occur in
     candidates: tuple[Candidate, ...] = (Candidate(classifier="logistic", strength=10.0),)

@@ -136,7 +136,8 @@ def test_a_missing_extra_says_how_to_install_it(arguments: list[str], package: s
 
 def test_another_import_that_fails_is_an_internal_error_and_no_missing_extra() -> None:
     ended = in_a_process(
-        "import sys; sys.modules['spamguard.core.guards'] = None; from spamguard.cli import main; sys.exit(main(['explain', 'x']))"
+        "import sys; sys.modules['spamguard.core.guards'] = None; "
+        "from spamguard.cli import main; sys.exit(main(['explain', 'x']))"
     )
     assert ended.returncode == INTERNAL
     assert "ModuleNotFoundError" in ended.stderr
