@@ -17,7 +17,7 @@ from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard.backends import artifacts
 from spamguard.core import normalize
 from spamguard.core.decide import Judge
-from spamguard.core.features import CHARS, SOUNDS, WORDS, View
+from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
 from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer, ModelArrays, ViewArrays
 from tests.cast import BANK_CODE, INVOICE, LOTTERY, MUM
@@ -59,7 +59,7 @@ def rounded(fitted: LogisticRegression) -> LogisticRegression:
     return fitted
 
 
-def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CHARS, SOUNDS)) -> Trained:
+def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, SOUNDS)) -> Trained:
     """Return a model fitted on the rows as the training package fits one."""
     texts = normalize.normalize_batch([row.text for row in rows])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(row.group for row in rows))}
@@ -67,9 +67,9 @@ def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CHARS, SOUNDS)) -
     union = feature_union(views, SYLLABLES, least_groups=2)
     matrix = fit_features(union, texts, groups)
     spam = np.array([row.is_spam for row in rows])
-    linear = rounded(classifier("logistic", 3.0).fit(matrix, spam))
+    linear = rounded(classifier("logistic", 30.0).fit(matrix, spam))
     kinds = rounded(
-        classifier("logistic", 3.0).fit(
+        classifier("logistic", 30.0).fit(
             matrix[spam], [CATEGORIES.get(row.category or "", row.category) for row in rows if row.is_spam]
         )
     )
@@ -84,7 +84,7 @@ def export(union: FeatureUnion, linear: LogisticRegression, kinds: LogisticRegre
     for name, steps in union.transformer_list:
         counts, idf = steps.named_steps["counts"], steps.named_steps["tfidf"].idf_
         last = first + len(counts.keys_)
-        if name == "words":
+        if name in ("words", "crossed"):
             words = counts.words_
         else:
             symbols[name] = (counts.codes_, counts.symbols_)

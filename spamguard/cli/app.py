@@ -44,7 +44,7 @@ COMMANDS: Final = {
     "models": Command(MODELS, "List, show and verify models.", "spamguard.cli.models"),
     "train": Command(
         TRAIN,
-        "Train a model from labelled messages: cross-validate, calibrate, set the cutoffs, write the artefact and its "
+        "Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its "
         "card.",
         None,
     ),

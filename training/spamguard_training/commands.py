@@ -55,8 +55,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the split and of the families")] = None,
     sources: Annotated[Path | None, typer.Option(help="catalogue of sources, whose terms the card repeats")] = None,
-    promote: Annotated[bool, typer.Option(help="make it the champion of the folder")] = False,
-    keep_pipeline: Annotated[bool, typer.Option(help="keep the scikit-learn pipeline (joblib) for inspection")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="make it the champion of the folder")] = False,
+    keep_pipeline: Annotated[
+        bool, typer.Option("--keep-pipeline", help="keep the scikit-learn pipeline (joblib) for inspection")
+    ] = False,
 ) -> None:
     """Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its card.
 

@@ -21,12 +21,15 @@ from spamguard.core.decide import (
     without_review,
 )
 from spamguard.core.normalize import MAX_TEXT_CHARS
-from spamguard.core.policy import PRESETS, STANDARD, Policy
+from spamguard.core.policy import EVIDENCE_FLOOR, PRESETS, STANDARD, Policy
 from spamguard.core.scorer import Explanation, Scores
 from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Mode, Reason
 from tests.cast import BANK_CODE, EVERYONE, GOOD, INVOICE, LOTTERY, MUM, NASTY, PARCEL, SALE, SPAM
 
 NOW_S = 1_795_485_600.0
+#: As many words as are evidence, together with the score behind them, and one less.
+ENOUGH = "word " * (EVIDENCE_FLOOR - 2) + "word"
+LITTLE = ENOUGH.removeprefix("word ")
 NOON = "2026-11-24T10:00:00+08:00"
 
 
@@ -80,19 +83,19 @@ def at_cutoffs(monkeypatch: pytest.MonkeyPatch) -> Judge:
 @pytest.mark.parametrize(
     ("text", "action", "reason", "review"),
     [
-        ("one two three 0.299999", Action.ALLOW, Reason.HAM_SCORE, False),
-        ("one two three 0.3", Action.ALLOW, Reason.UNSURE, True),
-        ("one two three 0.699999", Action.ALLOW, Reason.UNSURE, True),
-        ("one two three 0.6999996", Action.BLOCK, Reason.SPAM_SCORE, True),
-        ("one two three 0.7", Action.BLOCK, Reason.SPAM_SCORE, True),
-        ("one two 0.99", Action.BLOCK, Reason.SPAM_SCORE, True),
-        ("one 0.99", Action.ALLOW, Reason.NO_EVIDENCE, False),
+        ("ENOUGH 0.299999", Action.ALLOW, Reason.HAM_SCORE, False),
+        ("ENOUGH 0.3", Action.ALLOW, Reason.UNSURE, True),
+        ("ENOUGH 0.699999", Action.ALLOW, Reason.UNSURE, True),
+        ("ENOUGH 0.6999996", Action.BLOCK, Reason.SPAM_SCORE, True),
+        ("ENOUGH 0.7", Action.BLOCK, Reason.SPAM_SCORE, True),
+        ("ENOUGH 0.99", Action.BLOCK, Reason.SPAM_SCORE, True),
+        ("LITTLE 0.99", Action.ALLOW, Reason.NO_EVIDENCE, False),
     ],
 )
 def test_the_cutoffs_belong_to_the_upper_side_and_too_little_evidence_is_none(
     at_cutoffs: Judge, text: str, action: Action, reason: Reason, review: bool
 ) -> None:
-    decision = decided(at_cutoffs, text)
+    decision = decided(at_cutoffs, text.replace("ENOUGH", ENOUGH).replace("LITTLE", LITTLE))
     assert (decision.action, decision.reason, decision.review) == (action, reason, review)
     assert (decision.ham_cutoff, decision.spam_cutoff) == (0.3, 0.7)
     assert decision.suggested_smpp_status == (SMPP_BLOCKED if action is Action.BLOCK else 0)
@@ -103,7 +106,7 @@ def test_the_cutoffs_belong_to_the_upper_side_and_too_little_evidence_is_none(
 
 def test_a_model_without_categories_still_blocks(at_cutoffs: Judge) -> None:
     judge = at_cutoffs._replace(scorer=Scripted(kind=None))
-    decision = decided(judge, "one two three 0.9", Policy(blocked=PRESETS["fraud-only"]))
+    decision = decided(judge, f"{ENOUGH} 0.9", Policy(blocked=PRESETS["fraud-only"]))
     assert (decision.action, decision.category) == (Action.BLOCK, None)
 
 

@@ -18,10 +18,12 @@ from spamguard.core.features import (
     char_symbols,
     code_points,
     count,
+    crossed,
     grams,
+    marker_ids,
     word_symbols,
 )
-from spamguard.core.normalize import normalize_batch
+from spamguard.core.normalize import TOKENS, normalize_batch
 from spamguard.core.tokenizer import tokenize
 
 KEYS = st.lists(
@@ -104,6 +106,26 @@ def test_characters_are_counted_as_the_plain_way_counts_them(texts: list[str], v
     assert fast_counts(char_symbols(code_points(texts), table), view, len(texts)) == plain
 
 
+@given(BATCHES)
+def test_a_message_that_holds_a_marker_pairs_it_with_each_of_its_known_words(texts: list[str]) -> None:
+    words = ("发票", "微", "群", "的", "你", "ab", TOKENS["number_1"])
+    known = {word: number for number, word in enumerate(words, start=1)}
+    markers = (("微", "群"), (TOKENS["number_1"], "nowhere"), ("ab",))
+    view = View(name="crossed", bits=32, shortest=2, longest=2, markers=markers)
+    expected = Counter(
+        (row, marker, known[word])
+        for row, text in enumerate(texts)
+        for marker, its in enumerate(view.markers, start=1)
+        if {word for word in tokenize(text) if word in known} & set(its)
+        for word in tokenize(text)
+        if word in known
+    )
+    found = crossed(word_symbols(texts, known), marker_ids(view, known), view.bits)
+    pairs = zip(found.rows.tolist(), found.keys.tolist(), strict=True)
+    assert Counter((row, key >> view.bits, key & 0xFFFFFFFF) for row, key in pairs) == expected
+    assert (found.lengths == 1).all()
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 6)), max_size=40))
 def test_occurrences_are_counted_per_message_and_the_unknown_left_out(pairs: list[tuple[int, int]]) -> None:
     rows, features = (np.array([pair[part] for pair in pairs], dtype=np.int64) for part in (0, 1))
@@ -112,3 +134,9 @@ def test_occurrences_are_counted_per_message_and_the_unknown_left_out(pairs: lis
     found = list(zip(counted.rows.tolist(), counted.features.tolist(), strict=True))
     assert found == sorted(expected)
     assert dict(zip(found, counted.counts.tolist(), strict=True)) == expected
+
+
+def test_a_vocabulary_that_knows_the_line_break_still_joins_no_messages() -> None:
+    symbols = word_symbols(["发票", "贷款"], {"发票": 1, "\n": 2, "贷款": 3})
+    assert grams(symbols, WORDS).keys.tolist() == [1, 3]
+    assert symbols.rows[symbols.values == 3].tolist() == [1]

@@ -27,6 +27,9 @@ TRICKS = tomllib.loads((Path(__file__).parents[2] / "suites" / "guard_tricks.tom
         ("482913 is your one-time passcode.", "code"),
         ("Use OTP 482913 to confirm your payment of 20.00.", "code"),
         ("您尾号3021的储蓄卡于11月24日代发工资8,200.00元，可用余额9,310.77元", "bank"),
+        ("您的登录验证码是482913，请勿转发或告诉他人", "code"),
+        ("您尾号3021的账户转入500.00元，余额9,310.77元", "bank"),
+        ("您卡号尾号3021的账户消费12.00元，余额310.77元", "bank"),
         ("您的取餐码 A063 对应 3-1-2044，请到前台取餐", None),
         ("取件码：12-3-4051，南门驿站，请于今日20:00前取走", "pick_up"),
     ],
@@ -43,8 +46,8 @@ def test_a_good_message_of_a_guarded_class_is_protected(text: str, guard: str | 
         "http://10.0.0.1/a", "联系13900001234", "139.0000.1234", "1 3 9 0 0 0 0 1 2 3 4", "电话010-12345678",
         "拨400-810-1234",
         "加薇 信 fp8", "加V信", "加Q群", "me@a.example", "点*击", "澳门投注", "贷 款30万", "代开发*票",
-        "發票", "刷单日赚300",
-        "彩金88", "全场特价", "call now", "you won a prize", "visit us",
+        "發票", "刷单日赚300", "卡号发我", "转发十个好友", "快把钱转入安全户头", "领导让办", "彩金88",
+        "全场特价", "call now", "you won a prize", "visit us",
     ],
 )  # fmt: skip
 def test_the_same_message_with_an_advert_a_contact_or_a_link_is_not(text: str, bait: str) -> None:
@@ -52,23 +55,7 @@ def test_the_same_message_with_an_advert_a_contact_or_a_link_is_not(text: str, b
     assert guard_of(normalize(f"{bait} {text}")) is None
 
 
-#: Fraud told in plain words behind a lone code, with nothing to click, call or add; a word list cannot name it.
-PLAIN_STORIES = ("trick-116", "trick-137", "trick-338")
-
-
-@pytest.mark.parametrize(
-    "trick",
-    [
-        pytest.param(
-            trick,
-            id=trick["id"],
-            marks=[pytest.mark.xfail(strict=True, reason="a story in plain words")]
-            if trick["id"] in PLAIN_STORIES
-            else [],
-        )
-        for trick in TRICKS
-    ],
-)
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: str(trick["id"]))
 def test_no_trick_of_the_suite_gets_past_as_a_good_message(trick: dict[str, str]) -> None:
     assert guard_of(normalize(trick["text"])) is None
 

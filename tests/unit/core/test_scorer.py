@@ -64,7 +64,9 @@ def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_more(
     scorer: LinearScorer, trained: Trained, texts: list[str]
 ) -> None:
     canonical = normalize_batch([*texts, *EVERYONE])
-    is_long = np.concatenate([view.keys >> np.uint64(view.view.bits) != 0 for view in trained.arrays.views])
+    is_long = np.concatenate(
+        [(view.keys >> np.uint64(view.view.bits) != 0) & (view.view.name != "crossed") for view in trained.arrays.views]
+    )
     expected = (trained.union.transform(canonical) > 0) @ is_long.astype(np.int64)
     assert scorer.score(canonical).evidence.tolist() == expected.tolist()
 
@@ -133,3 +135,15 @@ def test_a_nasty_text_is_explained_like_any_other(scorer: LinearScorer) -> None:
 def test_a_model_without_categories_names_none(trained: Trained) -> None:
     without = trained.arrays._replace(kinds=(), kind_features={}, kind_weights={}, kind_intercepts=np.zeros(0))
     assert LinearScorer(without).kinds([normalize(INVOICE)]) == []
+
+
+def test_a_model_that_knows_the_line_break_still_joins_no_messages(trained: Trained) -> None:
+    codes, symbols = trained.arrays.symbols["chars"]
+    stranger = next(code for code in codes.tolist() if chr(code) == "票")
+    with_break = np.array([0x0A if code == stranger else code for code in codes.tolist()], dtype=np.uint32)
+    scorer = LinearScorer(trained.arrays._replace(symbols={**trained.arrays.symbols, "chars": (with_break, symbols)}))
+    together, [first], [second] = (
+        scorer.score(texts).log_odds for texts in (["代开发", "点数低"], ["代开发"], ["点数低"])
+    )
+    np.testing.assert_allclose(together, [first, second], rtol=0, atol=1e-12)
+    assert scorer.score(["代开发", "点"]).evidence[0] == scorer.score(["代开发"]).evidence[0]
