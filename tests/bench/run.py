@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -80,10 +79,21 @@ def scoring() -> list[Result]:
     return results
 
 
-def start_seconds() -> list[float]:
-    """Measure a fresh process from start to a verified, warm model."""
-    code = "from spamguard.config import load; from spamguard.service import load_judge; load_judge(load(environ={}))"
-    return [timed(lambda: subprocess.run([sys.executable, "-c", code], check=True), 1) / 1e6 for _ in range(3)]
+_WARM = (
+    "import resource; from spamguard.config import load; from spamguard.service import load_judge; "
+    "load_judge(load(environ={})); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+)
+
+
+def warm_up() -> tuple[list[float], int]:
+    """Measure fresh processes from start to a verified, warm model: seconds each, and the peak memory in MB."""
+    seconds, memory_mb = [], 0
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", _WARM], check=True, capture_output=True, text=True)
+        seconds.append(time.perf_counter() - start)
+        memory_mb = max(memory_mb, int(done.stdout))
+    return seconds, memory_mb
 
 
 def table(results: list[Result]) -> str:
@@ -103,8 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     results = scoring()
     _, manifest = load_judge(load(environ={}))
-    starts = start_seconds()
-    memory_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    starts, memory_mb = warm_up()
     report = "\n\n".join(
         [
             "# Benchmarks",
@@ -117,7 +126,7 @@ def main() -> None:
             table(results),
             "## Start and memory",
             f"A fresh process to a verified, warm model: {statistics.median(starts):.2f} s "
-            f"({min(starts):.2f}–{max(starts):.2f}); its peak memory {memory_mb:.0f} MB.",
+            f"({min(starts):.2f}–{max(starts):.2f}); its peak memory {memory_mb} MB.",
             "## Not measured yet",
             "The whole service against the plain service and the bare copy, latency at a steady rate, two processes, "
             "memory over a million messages.",
