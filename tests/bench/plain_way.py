@@ -1,4 +1,4 @@
-"""The plain way, frozen as a rival: jieba (warmed), scikit-learn, the same normaliser and features, a message a call."""
+"""The plain way, frozen as a rival: jieba (warmed) and scikit-learn over the same features, one message a call."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def plain_way(folder: Path) -> Callable[[str], float]:
         known = ["\0".join([str(c[0]), spell(c[1])] if v.markers else [spell(s) for s in c if s]) for c in cut]
         view = TfidfVectorizer(analyzer=lambda t, v=v: features(t, v), vocabulary=known, sublinear_tf=True)
         view.idf_ = idf.astype(float)
-        parts.append((v.name, view))
+        parts += [(v.name, view)]
     linear.classes_, linear.intercept_ = np.array([False, True]), np.array([model.intercept])
     linear.coef_ = np.concatenate([weights for *_, weights in model.views]).astype(float).reshape(1, -1)
     pipeline = Pipeline([("features", FeatureUnion(parts)), ("classifier", linear)])
