@@ -1,4 +1,4 @@
-"""Is the model that ships here fit to be let loose: does it block no good notice, and does it keep its data to itself?"""
+"""Is the model that ships here fit to be let loose: blocks it no good notice, and keeps it its data to itself?"""
 
 import re
 import tomllib
