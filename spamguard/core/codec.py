@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from spamguard.core.sms import mend
+from spamguard.core.sms import mend, payload_fault
 from spamguard.types import SCHEMA_VERSION, Concat, DeadReason, DefectiveMessage, Message, Partition
 
 _DECODER: Final = msgspec.json.Decoder(Message)
@@ -52,6 +52,7 @@ def decode_message(value: bytes | None) -> Message | DeadReason:
         and message.kind in _KINDS
         and message.direction in _DIRECTIONS
         and message.consent in _CONSENTS
+        and (message.payload_hex is None or payload_fault(message) is None)
     ):
         return message
     return _decode_leniently(value)
@@ -143,8 +144,11 @@ def message_from(found: Mapping[str, Any]) -> Message | DeadReason:
             defects.append("concat")
     if found.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         defects.append("schema_version")
+    message = Message(message_id=mend(identity), **fields)
+    if fault := payload_fault(message):
+        defects.append(fault)
     if not defects:
-        return Message(message_id=mend(identity), **fields)
+        return message
     return DefectiveMessage(message_id=mend(identity), defects=tuple(sorted(set(defects))), **fields)
 
 

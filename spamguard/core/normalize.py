@@ -136,6 +136,7 @@ def _fold_codes() -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     for source, target in zip(fold_table.SINGLE_FROM, fold_table.SINGLE_TO, strict=True):
         codes[ord(source)] = ord(target)
     codes[0xD800:0xE000] = 0xFFFD
+    codes[0xE000:0xE040] = 0  # our own tokens, which no sender may write: they would split words like any other symbol
     codes[0] = 0
     codes[0x0A] = 0x0A  # joins the messages of a batch; a message's own line breaks became spaces before
     return codes

@@ -15,7 +15,12 @@ _GSM7: Final = (
 _GSM7_EXTENSION: Final = {
     0x0A: "\f", 0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|", 0x65: "€",
 }  # fmt: skip
-_CODECS: Final = {"ucs2": "utf-16-be", "gbk": "gb18030", "latin1": "latin-1", "utf8": "utf-8", "ascii": "ascii"}
+#: Encodings by their usual names, without hyphens and underscores.
+_CODECS: Final = {
+    "ucs2": "utf-16-be", "utf16be": "utf-16-be", "utf16": "utf-16", "gbk": "gb18030", "gb2312": "gb18030",
+    "gb18030": "gb18030", "latin1": "latin-1", "iso88591": "latin-1", "utf8": "utf-8", "ascii": "ascii",
+    "usascii": "ascii",
+}  # fmt: skip
 #: What a data_coding number means where its protocol gives it a meaning; 4 is binary everywhere.
 _DATA_CODING: Final = {
     "smpp": {0: "gsm7", 1: "ascii", 3: "latin1", 8: "ucs2"},
@@ -64,6 +69,30 @@ def _decode_gsm7(payload: bytes) -> str:
     return "".join(chars)
 
 
+def _encoding(message: Message) -> str:
+    """Return the encoding of a message's payload, "binary" where its data_coding carries no text."""
+    stated = (message.encoding or "").lower().replace("-", "").replace("_", "")
+    if stated:
+        return stated
+    protocol = "smpp" if (message.protocol or "smpp").lower() == "smpp" else "cmpp"
+    return _DATA_CODING[protocol].get(8 if message.data_coding is None else message.data_coding, "binary")
+
+
+def payload_fault(message: Message) -> str | None:
+    """Return the name of the field that keeps a text message's payload from being read, or None.
+
+    >>> payload_fault(Message(message_id="m", payload_hex="4f6", encoding="ucs2"))
+    'payload_hex'
+    """
+    if message.payload_hex is None or message.text is not None or message.kind != "text":
+        return None
+    try:
+        bytes.fromhex(message.payload_hex)
+    except ValueError:
+        return "payload_hex"
+    return None if _encoding(message) in {"gsm7", "binary", *_CODECS} else "encoding"
+
+
 def text_of(message: Message) -> str | None:
     """Return the text to judge, or None when the message is no text: binary, a receipt, or an unreadable payload."""
     if message.kind in ("binary", "receipt"):
@@ -72,12 +101,6 @@ def text_of(message: Message) -> str | None:
         return message.text
     if message.payload_hex is None:
         return ""
-    encoding = (message.encoding or "").lower().replace("-", "")
-    if not encoding:
-        protocol = "smpp" if (message.protocol or "smpp").lower() == "smpp" else "cmpp"
-        encoding = _DATA_CODING[protocol].get(8 if message.data_coding is None else message.data_coding, "binary")
-    try:
-        payload = bytes.fromhex(message.payload_hex)
-    except ValueError:
+    if payload_fault(message):
         return None
-    return decode_payload(payload, encoding)
+    return decode_payload(bytes.fromhex(message.payload_hex), _encoding(message))

@@ -189,3 +189,21 @@ def test_neighbouring_records_have_different_decision_ids() -> None:
 
 def test_what_is_encoded_is_one_line() -> None:
     assert b"\n" not in encode(Message(message_id="m", text="one\ntwo\u2028"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"payload_hex": "4f6", "encoding": "ucs2"}, "payload_hex"),
+        ({"payload_hex": "4f60", "encoding": "klingon"}, "encoding"),
+        ({"payload_hex": "4f60", "encoding": "UTF-16_BE"}, None),
+        ({"payload_hex": "4f60", "data_coding": 4}, None),
+        ({"payload_hex": "zz", "kind": "binary"}, None),
+    ],
+)
+def test_a_payload_nobody_can_read_is_named_and_not_a_way_past_unseen(
+    fields: dict[str, Any], fault: str | None
+) -> None:
+    message = decode_message(json.dumps({"message_id": "m", **fields}).encode())
+    assert isinstance(message, Message)
+    assert getattr(message, "defects", ()) == ((fault,) if fault else ())

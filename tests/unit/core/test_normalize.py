@@ -28,8 +28,20 @@ def test_a_batch_is_normalised_exactly_as_its_messages_one_by_one(texts: list[st
 
 @given(MESSY | st.text())
 def test_normalising_twice_is_normalising_once(text: str) -> None:
-    once = normalize.normalize(text)
-    assert normalize.normalize(once) == once
+    assert is_canonical(normalize.normalize(text))
+
+
+def is_canonical(text: str) -> bool:
+    """Whether neither the fold nor a rewrite finds anything to do; our own tokens are put in after the fold."""
+    plain = "".join(char for char in text if char not in TOKENS.values())
+    again = text
+    for pattern, replacement in normalize._REWRITES:
+        again = pattern.sub(replacement, again)
+    return again == text and normalize._fold(plain) == plain
+
+
+def test_a_token_of_ours_written_by_a_sender_vanishes_like_any_private_character() -> None:
+    assert normalize.normalize("发\ue010票\ue03f加\ue000微信") == "发票加微信"
 
 
 @given(MESSY | st.text())
@@ -45,7 +57,7 @@ def test_alignment_gives_the_same_text_and_points_into_the_original(text: str) -
 def test_the_sample_messages_normalise_alike_alone_together_and_aligned(texts: list[str]) -> None:
     together = normalize_batch(texts)
     assert together == [normalize.normalize(text) for text in texts] == [align(text).text for text in texts]
-    assert normalize_batch(together) == together
+    assert all(is_canonical(text) for text in together)
 
 
 @pytest.mark.parametrize(
