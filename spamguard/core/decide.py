@@ -31,11 +31,8 @@ class Scorer(Protocol):
     def score(self, texts: Sequence[str]) -> Scores:
         """Return the scores of normalised texts."""
 
-    def kinds(self, texts: Sequence[str]) -> list[str]:
-        """Return the category of each normalised text; empty when the model knows none."""
-
     def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
-        """Return the clues of each message, pointing into its original text."""
+        """Return the clues and the category of each message; clues point into its original text."""
 
 
 class Judge(NamedTuple):
@@ -84,12 +81,12 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place])
         else:
             suspects.append(place)
-    kinds = judge.scorer.kinds([normalised[place] for place in suspects])
     explanations = judge.scorer.explain_batch([originals[place] for place in suspects], most=MAX_CLUES)
     for number, place in enumerate(suspects):
         request = requests[readable[place]]
         guard = guard_of(normalised[place])
-        category = Category(kinds[number]) if kinds else None
+        kind = explanations[number].kind
+        category = None if kind is None else Category(kind)
         spam = scores[place] >= judge.spam_cutoff
         ruling = rule(
             conditions.policy,

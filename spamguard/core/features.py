@@ -7,6 +7,7 @@ All work is done on whole batches in numpy; the only Python loop is one dictiona
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ Keys = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
 _LINE_BREAK: Final = 0x0A
+_BLANKS: Final = {" ": 1, "\n": 2}
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +80,12 @@ def word_symbols(texts: Sequence[str], ids: Mapping[str, int]) -> Symbols:
 
     White space is left out, so that words on both sides of it are neighbours.
     """
-    words = [word for word in tokenize("\n".join(texts)) if word != " "]
-    values = np.fromiter((ids.get(word, 0) for word in words), dtype=np.uint64, count=len(words))
-    breaks = np.fromiter((word == "\n" for word in words), dtype=bool, count=len(words))
-    values[breaks] = 0
-    return Symbols(values, np.cumsum(breaks, dtype=np.int64))
+    words = tokenize("\n".join(texts))
+    values = np.fromiter(map(ids.get, words, repeat(0)), dtype=np.uint64, count=len(words))
+    blanks = np.fromiter(map(_BLANKS.get, words, repeat(0)), dtype=np.uint8, count=len(words))
+    values[blanks != 0] = 0
+    kept = blanks != _BLANKS[" "]
+    return Symbols(values[kept], np.cumsum(blanks[kept] != 0, dtype=np.int64))
 
 
 def code_points(texts: Sequence[str]) -> NDArray[np.uint32]:

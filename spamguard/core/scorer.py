@@ -68,6 +68,7 @@ class Explanation(NamedTuple):
     intercept: float
     clues: tuple[Clue, ...]  #: strongest first
     rest: float
+    kind: str | None  #: the likeliest category of spam; None when the model has no such head
 
 
 class _Weighted(NamedTuple):
@@ -94,14 +95,11 @@ class _LoadedView:
         norms = np.sqrt(np.bincount(counts.rows, weights=values * values, minlength=messages))
         return _Weighted(counts, values / norms[counts.rows])
 
-    def pulls(self, found: Grams, messages: int) -> tuple[Grams, Floats]:
-        """Return the known n-grams and the log-odds each single occurrence adds to its message."""
-        features = self.table.find(found.keys)
-        known = features >= 0
-        found = Grams(found.rows[known], found.keys[known], found.starts[known], found.lengths[known])
-        counts, values = self.weigh(count(found.rows, features[known], self.size), messages)
-        places = np.searchsorted(counts.rows * self.size + counts.features, found.rows * self.size + features[known])
-        return found, values[places] / counts.counts[places] * self.weights[features[known]]
+    def pulls(self, found: Grams, features: NDArray[np.int64], weighted: _Weighted) -> Floats:
+        """Return the log-odds each single occurrence of a known feature adds to its message."""
+        counts, values = weighted
+        places = np.searchsorted(counts.rows * self.size + counts.features, found.rows * self.size + features)
+        return values[places] / counts.counts[places] * self.weights[features]
 
 
 class LinearScorer:
@@ -150,17 +148,13 @@ class LinearScorer:
                 evidence += np.bincount(counts.rows[loaded.is_long[counts.features]], minlength=len(texts))
         return Scores(1.0 / (1.0 + np.exp(-log_odds)), log_odds, evidence)
 
-    def kinds(self, texts: Sequence[str]) -> list[str]:
-        """Return the likeliest category of spam of each normalised text; empty when the model has no such head."""
-        if not self._kinds or not len(texts):
-            return []
-        totals = np.tile(self._kind_intercepts, (len(texts), 1))
-        for loaded, (counts, values) in self._weighted(texts):
-            weights = self._kind_weights[loaded.view.name]
-            for kind in range(len(self._kinds)):
-                pulls = values * weights[kind, counts.features]
-                totals[:, kind] += np.bincount(counts.rows, weights=pulls, minlength=len(texts))
-        return [self._kinds[best] for best in np.argmax(totals, axis=1)]
+    def _add_kinds(self, totals: Floats, loaded: _LoadedView, weighted: _Weighted) -> None:
+        """Add what a view says of each message's category to `totals` of shape (messages, kinds)."""
+        counts, values = weighted
+        if len(counts.rows):
+            first = np.flatnonzero(np.diff(counts.rows, prepend=-1))
+            said = values[:, None] * self._kind_weights[loaded.view.name][counts.features]
+            totals[counts.rows[first]] += np.add.reduceat(said, first)
 
     def explain(self, original: str, *, most: int = 5) -> Explanation:
         """Return the clues of one message, pointing into its original text."""
@@ -170,7 +164,8 @@ class LinearScorer:
         """Return the clues of each message, pointing into its original text.
 
         Each feature's pull is shared evenly by the characters it covers and summed over jieba's words: overlapping
-        n-grams of 发票 become one clue that a reader understands, and nothing is counted twice.
+        n-grams of 发票 become one clue that a reader understands, and nothing is counted twice. The category comes from
+        the same pass: it is wanted for the same messages.
         """
         if not originals:
             return []
@@ -178,44 +173,53 @@ class LinearScorer:
         texts = [one.text for one in aligned]
         words = _Words.of("\n".join(texts))
         totals = np.zeros(len(texts))
+        kinds = np.tile(self._kind_intercepts, (len(texts), 1))
         codes = code_points(texts)
         steps = np.zeros(len(codes) + 1)
-        for loaded, found in self._grams(texts):
-            found, pulls = loaded.pulls(found, len(texts))
+        for loaded, every in self._grams(texts):
+            features = loaded.table.find(every.keys)
+            known = features >= 0
+            features = features[known]
+            found = Grams(every.rows[known], every.keys[known], every.starts[known], every.lengths[known])
+            weighted = loaded.weigh(count(found.rows, features, loaded.size), len(texts))
+            if self._kinds:
+                self._add_kinds(kinds, loaded, weighted)
+            pulls = loaded.pulls(found, features, weighted)
             first, last = words.covered(loaded.view, found)
             each = pulls / (last - first)
             totals += np.bincount(found.rows, weights=pulls, minlength=len(texts))
             steps += np.bincount(first, weights=each, minlength=len(steps))
             steps -= np.bincount(last, weights=each, minlength=len(steps))
+        likeliest = [self._kinds[best] for best in np.argmax(kinds, axis=1)] if self._kinds else [None] * len(texts)
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.
         by_word = np.round(words.sums(np.cumsum(steps)), 9)
         line_starts = np.concatenate(([0], np.flatnonzero(codes == 0x0A) + 1))
         bounds = np.searchsorted(words.starts, [*line_starts.tolist(), len(codes) + 1])
-        return [
-            self._explanation(
-                one, total, words, by_word, range(int(bounds[row]), int(bounds[row + 1])), int(line_starts[row]), most
+        explanations = []
+        for row, (one, total, kind) in enumerate(zip(aligned, totals.tolist(), likeliest, strict=True)):
+            own = range(int(bounds[row]), int(bounds[row + 1]))
+            clues = _clues(one, words, by_word, own, int(line_starts[row]), most)
+            explanations.append(
+                Explanation(
+                    log_odds=self._intercept + total,
+                    intercept=self._intercept,
+                    clues=clues,
+                    rest=total - sum(clue.pull for clue in clues),
+                    kind=kind,
+                )
             )
-            for row, (one, total) in enumerate(zip(aligned, totals.tolist(), strict=True))
-        ]
+        return explanations
 
-    def _explanation(
-        self, aligned: Aligned, total: float, words: "_Words", by_word: Floats, own: range, offset: int, most: int
-    ) -> Explanation:
-        """Return one message's strongest words; `own` are its words, `offset` its place in the joined text."""
-        strongest = sorted((word for word in own if by_word[word]), key=lambda word: -abs(by_word[word]))
-        clues = []
-        for word in strongest[:most]:
-            start, end = int(words.starts[word]) - offset, int(words.ends[word]) - offset
-            first, last = aligned.span(start, end)
-            clues.append(
-                Clue(feature=readable(aligned.text[start:end]), start=first, end=last, pull=float(by_word[word]))
-            )
-        return Explanation(
-            log_odds=self._intercept + total,
-            intercept=self._intercept,
-            clues=tuple(clues),
-            rest=total - sum(clue.pull for clue in clues),
-        )
+
+def _clues(aligned: Aligned, words: "_Words", by_word: Floats, own: range, offset: int, most: int) -> tuple[Clue, ...]:
+    """Return one message's strongest words; `own` are its words, `offset` its place in the joined text."""
+    strongest = sorted((word for word in own if by_word[word]), key=lambda word: -abs(by_word[word]))
+    clues = []
+    for word in strongest[:most]:
+        start, end = int(words.starts[word]) - offset, int(words.ends[word]) - offset
+        first, last = aligned.span(start, end)
+        clues.append(Clue(feature=readable(aligned.text[start:end]), start=first, end=last, pull=float(by_word[word])))
+    return tuple(clues)
 
 
 class _Words(NamedTuple):
@@ -260,7 +264,7 @@ def _symbol_table(codes: NDArray[np.uint32], symbols: NDArray[np.uint16]) -> NDA
 
 
 def _spread(features: NDArray[np.int64], weights: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return the category weights over all features of a view; those it does not look at are 0."""
-    spread = np.zeros((len(weights), size), dtype=np.float32)
-    spread[:, features] = weights
+    """Return the category weights as (features of a view, kinds); those it does not look at are 0."""
+    spread = np.zeros((size, len(weights)), dtype=np.float32)
+    spread[features] = weights.T
     return spread

@@ -44,9 +44,7 @@ def ready_judge(manifest: Manifest, arrays: ModelArrays) -> Judge:
 def _self_test(scorer: LinearScorer, tests: Sequence[SelfTest]) -> float:
     """Return how far the scores are off at most, in log-odds, after every way into the scorer was gone once."""
     texts = normalize.normalize_batch([test.text for test in tests])
-    scorer.kinds(texts)
-    for test in tests[:1]:
-        scorer.explain(test.text)
+    scorer.explain_batch([test.text for test in tests[:1]])
     expected = np.array([test.log_odds for test in tests])
     return float(np.abs(scorer.score(texts).log_odds - expected).max(initial=0.0))
 

@@ -80,8 +80,8 @@ def scoring() -> list[Result]:
 
 
 _WARM = (
-    "import resource; from spamguard.config import load; from spamguard.service import load_judge; "
-    "load_judge(load(environ={})); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    "from spamguard.config import load; from spamguard.service import load_judge; load_judge(load(environ={})); "
+    "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
 )
 
 
@@ -92,7 +92,7 @@ def warm_up() -> tuple[list[float], int]:
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", _WARM], check=True, capture_output=True, text=True)
         seconds.append(time.perf_counter() - start)
-        memory_mb = max(memory_mb, int(done.stdout))
+        memory_mb = max(memory_mb, int(done.stdout) // 1024)
     return seconds, memory_mb
 
 

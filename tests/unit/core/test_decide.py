@@ -44,14 +44,10 @@ class Scripted:
         probability = np.array([float(text.split()[-1].strip("abc")) if " " in text else 0.5 for text in texts])
         return Scores(probability, probability, np.array([len(text.split()) for text in texts]))
 
-    def kinds(self, texts: Sequence[str]) -> list[str]:
-        """Name the one kind."""
-        return [self.kind] * len(texts) if self.kind else []
-
     def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Point at the first characters."""
         clues = [Clue(feature=original[:1], start=0, end=1, pull=1.0) for original in originals]
-        return [Explanation(1.0, 0.0, (clue,), 0.0) for clue in clues]
+        return [Explanation(1.0, 0.0, (clue,), 0.0, self.kind) for clue in clues]
 
 
 def conditions(policy: Policy = STANDARD, *, allow_all: bool = False) -> Conditions:

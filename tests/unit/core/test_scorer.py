@@ -35,19 +35,19 @@ def test_the_fast_scorer_says_what_scikit_learn_says_of_every_sample(
     scores = scorer.score(canonical)
     np.testing.assert_allclose(scores.log_odds, trained.log_odds(canonical), rtol=0, atol=1e-9)
     matrix = trained.union.transform(canonical)
-    assert scorer.kinds(canonical) == trained.kinds.predict(matrix).tolist()
+    assert [one.kind for one in scorer.explain_batch(texts)] == trained.kinds.predict(matrix).tolist()
 
 
 @given(st.lists(WRITTEN, min_size=1, max_size=8), st.data())
 def test_a_score_does_not_depend_on_the_batch_it_is_in(
     scorer: LinearScorer, texts: list[str], data: st.DataObject
 ) -> None:
-    texts = normalize_batch(texts)
     place = data.draw(st.integers(0, len(texts) - 1))
+    assert scorer.explain_batch(texts)[place].kind == scorer.explain(texts[place]).kind
+    texts = normalize_batch(texts)
     together, alone = scorer.score(texts), scorer.score([texts[place]])
     assert abs(together.log_odds[place] - alone.log_odds[0]) <= 1e-12
     assert together.evidence[place] == alone.evidence[0]
-    assert scorer.kinds(texts)[place] == scorer.kinds([texts[place]])[0]
 
 
 def test_the_good_and_the_bad_of_the_cast_are_told_apart(scorer: LinearScorer) -> None:
@@ -134,7 +134,7 @@ def test_a_nasty_text_is_explained_like_any_other(scorer: LinearScorer) -> None:
 
 def test_a_model_without_categories_names_none(trained: Trained) -> None:
     without = trained.arrays._replace(kinds=(), kind_features={}, kind_weights={}, kind_intercepts=np.zeros(0))
-    assert LinearScorer(without).kinds([normalize(INVOICE)]) == []
+    assert LinearScorer(without).explain(INVOICE).kind is None
 
 
 def test_a_model_that_knows_the_line_break_still_joins_no_messages(trained: Trained) -> None:

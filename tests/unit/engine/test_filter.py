@@ -38,11 +38,6 @@ class Fragile:
         self._check("score", texts)
         return self.scorer.score(texts)
 
-    def kinds(self, texts: Sequence[str]) -> list[str]:
-        """Name the kinds, or raise."""
-        self._check("kinds", texts)
-        return self.scorer.kinds(texts)
-
     def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Explain, or raise."""
         self._check("explain_batch", originals)
@@ -101,7 +96,7 @@ def test_nothing_to_judge_is_no_work(live: LiveFilter, fragile: Fragile) -> None
     assert fragile.sizes == []
 
 
-@pytest.mark.parametrize("step", ["score", "kinds", "explain_batch"])
+@pytest.mark.parametrize("step", ["score", "explain_batch"])
 def test_one_hostile_message_is_isolated_counted_and_passes_degraded(
     live: LiveFilter, fragile: Fragile, failures: list[tuple[str, str]], step: str
 ) -> None:
