@@ -6,7 +6,7 @@ exact, without hashing, because a symbol outside the vocabulary is 0 and breaks 
 All work is done on whole batches in numpy; the only Python loop is one dictionary look-up a word.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Final, NamedTuple
 
@@ -36,6 +36,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     longest: int
     #: Crossed only: groups of words; a message that holds a word of group k pairs k with each of its words.
     markers: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether its symbols are jieba's words; else they are characters, or what stands for them."""
+        return self.name in ("words", "crossed")
 
     def __post_init__(self) -> None:
         if not (self.bits >= 1 and 1 <= self.shortest <= self.longest <= 64 // self.bits):
@@ -147,6 +152,24 @@ def crossed(symbols: Symbols, markers: Sequence[NDArray[np.uint64]], bits: int) 
 def marker_ids(view: View, ids: Mapping[str, int]) -> list[NDArray[np.uint64]]:
     """Return the word ids of each of a view's markers; words outside the vocabulary mark nothing."""
     return [np.array([ids[word] for word in words if word in ids], dtype=np.uint64) for words in view.markers]
+
+
+def read(
+    texts: Sequence[str], views: Sequence[View], ids: Mapping[str, int], tables: Mapping[str, NDArray[np.uint16]]
+) -> Iterator[Grams]:
+    """Yield the n-grams of a batch of normalised texts, a view at a time: the one feature function.
+
+    `ids` numbers the words from 1; `tables` holds the symbol table of each view of characters.
+    """
+    words = word_symbols(texts, ids) if any(view.reads_words for view in views) else None
+    codes = code_points(texts)
+    for view in views:
+        if words is None or not view.reads_words:
+            yield grams(char_symbols(codes, tables[view.name]), view)
+        elif view.markers:
+            yield crossed(words, marker_ids(view, ids), view.bits)
+        else:
+            yield grams(words, view)
 
 
 class KeyTable:

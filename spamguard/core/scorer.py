@@ -11,19 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spamguard.core.features import (
-    Counts,
-    Grams,
-    KeyTable,
-    View,
-    char_symbols,
-    code_points,
-    count,
-    crossed,
-    grams,
-    marker_ids,
-    word_symbols,
-)
+from spamguard.core.features import Counts, Grams, KeyTable, View, code_points, count, read
 from spamguard.core.normalize import Aligned, align, readable
 from spamguard.core.tokenizer import tokenize
 from spamguard.types import Clue
@@ -109,7 +97,6 @@ class LinearScorer:
         self._word_ids = {word: number for number, word in enumerate(model.words, start=1)}
         self._tables = {name: _symbol_table(codes, symbols) for name, (codes, symbols) in model.symbols.items()}
         self._views = [_LoadedView(arrays) for arrays in model.views]
-        self._markers = {arrays.view.name: marker_ids(arrays.view, self._word_ids) for arrays in model.views}
         self._intercept = model.intercept
         self._kinds = tuple(model.kinds)
         self._kind_weights = {
@@ -120,17 +107,9 @@ class LinearScorer:
         self._kind_intercepts = model.kind_intercepts
 
     def _grams(self, texts: Sequence[str]) -> Iterator[tuple[_LoadedView, Grams]]:
-        """Yield each view with its n-grams of a batch, by the feature function that training shares."""
-        codes = code_points(texts)
-        words = word_symbols(texts, self._word_ids)
-        for loaded in self._views:
-            view = loaded.view
-            if view.name == "words":
-                yield loaded, grams(words, view)
-            elif view.markers:
-                yield loaded, crossed(words, self._markers[view.name], view.bits)
-            else:
-                yield loaded, grams(char_symbols(codes, self._tables[view.name]), view)
+        """Yield each view with its n-grams of a batch."""
+        found = read(texts, [loaded.view for loaded in self._views], self._word_ids, self._tables)
+        return zip(self._views, found, strict=True)
 
     def _weighted(self, texts: Sequence[str]) -> Iterator[tuple[_LoadedView, _Weighted]]:
         for loaded, found in self._grams(texts):
@@ -245,7 +224,7 @@ class _Words(NamedTuple):
 
     def covered(self, view: View, found: Grams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first and behind-last characters each n-gram covers."""
-        if view.name not in ("words", "crossed"):
+        if not view.reads_words:
             return found.starts, found.starts + found.lengths
         return self.symbol_starts[found.starts], self.symbol_ends[found.starts + found.lengths - 1]
 

@@ -232,7 +232,7 @@ def _arrays(
         counts, tfidf = steps.named_steps["counts"], steps.named_steps["tfidf"]
         last = first + len(counts.keys_)
         parts.append(ViewArrays(view, counts.keys_, tfidf.idf_.astype(np.float32), weights[first:last]))
-        if name in ("words", "crossed"):
+        if view.reads_words:
             words = counts.words_  # both learn the same words from the same texts
         else:
             symbols[name] = (counts.codes_, counts.symbols_)

@@ -17,19 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 
-from spamguard.core.features import (
-    Grams,
-    Keys,
-    KeyTable,
-    View,
-    char_symbols,
-    code_points,
-    count,
-    crossed,
-    grams,
-    marker_ids,
-    word_symbols,
-)
+from spamguard.core.features import Grams, Keys, KeyTable, View, code_points, count, read
 from spamguard.core.tokenizer import tokenize
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most
@@ -66,7 +54,8 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, texts: Texts, y: object = None, *, groups: NDArray[np.int64] | None = None) -> Self:
         """Learn which n-grams are features; without groups every message is its own."""
         groups = np.arange(len(texts)) if groups is None else groups
-        if self._reads_words:
+        self.word_ids_: dict[str, int] = {}
+        if self.view.reads_words:
             self._fit_words(texts, groups)
         else:
             self._fit_symbols(texts, groups)
@@ -113,17 +102,9 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.symbol_table_ = np.zeros(0x110000, dtype=np.uint16)
         self.symbol_table_[self.codes_] = self.symbols_
 
-    @property
-    def _reads_words(self) -> bool:
-        return self.view.name in ("words", "crossed")
-
     def _grams(self, texts: Texts) -> Grams:
-        if not self._reads_words:
-            return grams(char_symbols(code_points(texts), self.symbol_table_), self.view)
-        symbols = word_symbols(texts, self.word_ids_)
-        if self.view.markers:
-            return crossed(symbols, marker_ids(self.view, self.word_ids_), self.view.bits)
-        return grams(symbols, self.view)
+        tables = {} if self.view.reads_words else {self.view.name: self.symbol_table_}
+        return next(read(texts, [self.view], self.word_ids_, tables))
 
     def transform(self, texts: Texts) -> sp.csr_matrix:
         """Return counts of shape (len(texts), number of features)."""
