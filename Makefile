@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?=
+MODELS ?= models
 LOCKED := --disable-pip-version-check --quiet --require-hashes
 
 .DEFAULT_GOAL := help
@@ -47,8 +48,8 @@ kafka-stop: ## stop a Kafka that runs in the background
 ##@ Models
 model: $(VENV)/.dev ## train the shipped model: make model DATA=<folder of corpora>
 	@test -n "$(DATA)" || { echo "Say where the corpora are: make model DATA=<folder> (datasets/README.md)"; exit 2; }
-	$(BIN)/spamguard train $(DATA) $(wildcard $(DATA)/modern.jsonl.gz) --families datasets/families \
-	  --recipe training/recipes/shipped.toml --sources datasets/sources.toml --out models --promote
+	@$(BIN)/spamguard train $(DATA) $(wildcard $(DATA)/modern.jsonl.gz) --families datasets/families \
+	  --recipe training/recipes/shipped.toml --sources datasets/sources.toml --out $(MODELS) --promote
 
 ##@ Housekeeping
 lock: ## renew the lock files (needs uv)
