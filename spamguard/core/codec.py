@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,9 @@ _DIRECTIONS: Final = frozenset(("MO", "MT", "AO", "transit"))
 _CONSENTS: Final = frozenset(("opt_in", "opt_out", "unknown"))
 #: No field of a message lies deeper than this; deeper values are dropped where they would exhaust the JSON reader.
 _DEEPEST: Final = 2
+#: Fewer broken bytes than three Han characters have in GBK are taken for damage.
+_GBK_BYTES: Final = 6
+_BROKEN: Final = re.compile("[\udc80-\udcff]")
 _STRING_OR_BRACKET: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 #: Python refuses to read longer integers by default (sys.int_info); no honest number comes near.
 _MOST_DIGITS: Final = 1000
@@ -52,14 +56,15 @@ def decode_message(value: bytes | None) -> Message | DeadReason:
         and message.kind in _KINDS
         and message.direction in _DIRECTIONS
         and message.consent in _CONSENTS
-        and (message.payload_hex is None or payload_fault(message) is None)
+        and (message.text is not None or (payload_fault(message) is None and not _is_blank(message)))
+        and (message.received_at is None or received_ms(message) is not None)
     ):
         return message
     return _decode_leniently(value)
 
 
 def _decode_leniently(value: bytes) -> Message | DeadReason:
-    text = value.decode("utf-8-sig", "surrogateescape")  # broken bytes become lone surrogates, which `mend` names
+    text, encoding_fault = _decoded(value)
     try:
         found = _loads(text)
     except RecursionError:
@@ -71,7 +76,23 @@ def _decode_leniently(value: bytes) -> Message | DeadReason:
         return DeadReason.NOT_JSON
     if not isinstance(found, dict):
         return DeadReason.NOT_AN_OBJECT
-    return message_from(found)
+    return message_from(found, faults=("encoding",) if encoding_fault else ())
+
+
+def _decoded(value: bytes) -> tuple[str, bool]:
+    """Return the text of a record that should be UTF-8, and whether it was GBK instead.
+
+    Broken bytes become lone surrogates, which `mend` names. A producer that writes GBK breaks nearly every character;
+    such a record is read as what it is, since a filter that cannot read it would let everything pass.
+    """
+    text = value.decode("utf-8-sig", "surrogateescape")
+    broken = len(_BROKEN.findall(text))
+    if broken >= _GBK_BYTES and broken * 2 > sum(not char.isascii() for char in text):
+        try:
+            return value.decode("gb18030"), True
+        except UnicodeDecodeError:
+            pass
+    return text, False
 
 
 def _loads(text: str) -> Any:
@@ -99,10 +120,15 @@ def _shallow(text: str) -> str:
     return "".join(pieces) + text[behind:]
 
 
-def message_from(found: Mapping[str, Any]) -> Message | DeadReason:
-    """Return the message in a JSON object that need not follow the contract."""
+def _is_blank(message: Message) -> bool:
+    """Return whether a text message carries neither a text nor a payload: its producer names the field otherwise."""
+    return message.kind == "text" and message.text is None and message.payload_hex is None
+
+
+def message_from(found: Mapping[str, Any], *, faults: tuple[str, ...] = ()) -> Message | DeadReason:
+    """Return the message in a JSON object that need not follow the contract; `faults` are defects already known."""
     identity = found.get("message_id")
-    defects = []
+    defects = list(faults)
     if isinstance(identity, int) and not isinstance(identity, bool):
         defects.append("message_id")
         identity = str(identity)
@@ -147,6 +173,10 @@ def message_from(found: Mapping[str, Any]) -> Message | DeadReason:
     message = Message(message_id=mend(identity), **fields)
     if fault := payload_fault(message):
         defects.append(fault)
+    if _is_blank(message):
+        defects.append("text")
+    if message.received_at is not None and received_ms(message) is None:
+        defects.append("received_at")
     if not defects:
         return message
     return DefectiveMessage(message_id=mend(identity), defects=tuple(sorted(set(defects))), **fields)
@@ -165,3 +195,21 @@ def decision_id(partition: Partition, offset: int) -> str:
     """
     place = f"{partition.topic}\0{partition.number}\0{offset}".encode()
     return hashlib.blake2b(place, digest_size=16).hexdigest()
+
+
+def received_ms(message: Message) -> int | None:
+    """Return when a message was received, in epoch milliseconds, or None when it does not say so readably.
+
+    A time without an offset is taken as UTC.
+
+    >>> received_ms(Message(message_id="m", received_at="2026-11-24T10:00:00+08:00"))
+    1795485600000
+    """
+    stated = message.received_at
+    if stated is None or isinstance(stated, int):
+        return stated
+    try:
+        moment = datetime.fromisoformat(stated)
+    except ValueError:
+        return None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 import numpy as np
 
+from spamguard.core.codec import received_ms
 from spamguard.core.guards import guard_of
 from spamguard.core.normalize import HEAD_CHARS, clip, normalize_batch
 from spamguard.core.policy import EVIDENCE_FLOOR, Policy, Ruling, rule
@@ -132,22 +133,6 @@ def without_review(decision: Decision) -> Decision:
     return msgspec.structs.replace(
         decision, action=Action.ALLOW, reason=Reason.REVIEW_UNAVAILABLE, degraded=True, suggested_smpp_status=0
     )
-
-
-def received_ms(message: Message) -> int | None:
-    """Return when a message was received, in epoch milliseconds, or None when it does not say.
-
-    >>> received_ms(Message(message_id="m", received_at="2026-11-24T10:00:00+08:00"))
-    1795485600000
-    """
-    stated = message.received_at
-    if stated is None or isinstance(stated, int):
-        return stated
-    try:
-        moment = datetime.fromisoformat(stated)
-    except ValueError:
-        return None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 class _Draft:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamguard.core.codec import decision_id, decode_message, encode, message_from
-from spamguard.core.decide import received_ms
+from spamguard.core.codec import decision_id, decode_message, encode, message_from, received_ms
 from spamguard.core.sms import text_of
 from spamguard.types import Concat, DeadReason, DefectiveMessage, Message, Partition
 from tests.cast import BANK_CODE
@@ -58,7 +57,7 @@ def test_a_whole_message_survives_the_round_trip() -> None:
 
 
 def test_the_smallest_message_takes_the_defaults() -> None:
-    assert decode_message(b'{"message_id":"m"}') == Message(message_id="m")
+    assert decode_message(b'{"message_id":"m","text":"hi"}') == Message(message_id="m", text="hi")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,11 @@ def test_the_smallest_message_takes_the_defaults() -> None:
 )  # fmt: skip
 def test_a_broken_field_is_dropped_and_named_and_the_rest_is_kept(more: str, field: str) -> None:
     other = "operator" if field != "operator" else "tenant"
-    for value in (f'{{"message_id":"m",{more},"{other}":"one"}}', f'{{"{other}":"one",{more},"message_id":"m"}}'):
+    text = '"text":"hi"'
+    for value in (
+        f'{{{text},"message_id":"m",{more},"{other}":"one"}}',
+        f'{{{text},"{other}":"one",{more},"message_id":"m"}}',
+    ):
         message = decoded(value.encode())
         assert isinstance(message, DefectiveMessage)
         assert message.message_id == "m"
@@ -95,7 +98,7 @@ def test_broken_surrogates_and_broken_utf8_become_replacement_characters_and_are
         assert isinstance(message, DefectiveMessage)
         assert message.defects == ("text",)
         assert (message.text or "").startswith("ok \ufffd") and (message.text or "").endswith(" ok")
-    broken_id = decoded(b'{"message_id":"m\xff"}')
+    broken_id = decoded(b'{"message_id":"m\xff","text":"hi"}')
     assert isinstance(broken_id, DefectiveMessage)
     assert (broken_id.message_id, broken_id.defects) == ("m\ufffd", ("message_id",))
 
@@ -118,7 +121,7 @@ def test_a_byte_order_mark_and_raw_control_characters_do_not_hide_a_message() ->
 
 
 def test_a_number_as_message_id_is_read_as_its_digits_and_named() -> None:
-    message = decoded(b'{"message_id":12345678901234567890123}')
+    message = decoded(b'{"message_id":12345678901234567890123,"text":"hi"}')
     assert isinstance(message, DefectiveMessage)
     assert (message.message_id, message.defects) == ("12345678901234567890123", ("message_id",))
 
@@ -207,3 +210,32 @@ def test_a_payload_nobody_can_read_is_named_and_not_a_way_past_unseen(
     message = decode_message(json.dumps({"message_id": "m", **fields}).encode())
     assert isinstance(message, Message)
     assert getattr(message, "defects", ()) == ((fault,) if fault else ())
+
+
+GBK_SPAM = '{"message_id": "g1", "text": "代开各类发票，加微信咨询"}'.encode("gbk")
+
+
+def test_a_record_written_in_gbk_is_read_and_named_instead_of_passing_unread() -> None:
+    message = decode_message(GBK_SPAM)
+    assert isinstance(message, DefectiveMessage)
+    assert (message.text, message.defects) == ("代开各类发票，加微信咨询", ("encoding",))
+
+
+def test_one_broken_character_in_utf8_stays_utf8() -> None:
+    message = decode_message('{"message_id": "u1", "text": "晚上一起吃饭吗'.encode() + b"\xff" + '？"}'.encode())
+    assert isinstance(message, DefectiveMessage)
+    assert (message.text, message.defects) == ("晚上一起吃饭吗\ufffd？", ("text",))
+
+
+def test_a_text_under_another_name_is_a_defect_and_not_an_empty_message() -> None:
+    message = decode_message(b'{"message_id": "m", "content": "hello"}')
+    assert isinstance(message, DefectiveMessage) and message.defects == ("text",)
+    assert type(decode_message(b'{"message_id": "m", "text": ""}')) is Message
+
+
+@pytest.mark.parametrize(
+    ("stated", "fault"), [("yesterday", True), ("2026/11/24 10:00", True), ("2026-11-24T10:00:00Z", False)]
+)
+def test_a_time_nobody_can_read_is_a_defect(stated: str, fault: bool) -> None:
+    message = decode_message(json.dumps({"message_id": "m", "text": "hi", "received_at": stated}).encode())
+    assert isinstance(message, DefectiveMessage) == fault

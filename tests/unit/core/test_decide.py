@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamguard.core.codec import encode
+from spamguard.core.codec import encode, received_ms
 from spamguard.core.decide import (
     SMPP_BLOCKED,
     Conditions,
@@ -17,7 +17,6 @@ from spamguard.core.decide import (
     Request,
     decide,
     failed,
-    received_ms,
     without_review,
 )
 from spamguard.core.normalize import MAX_TEXT_CHARS
