@@ -48,7 +48,8 @@ kafka-stop: ## stop a Kafka that runs in the background
 model: $(VENV)/.dev ## train the shipped model: make model DATA=<folder of corpora>
 	@test -n "$(DATA)" || { echo "Say where the corpora are: make model DATA=<folder> (datasets/README.md)"; exit 2; }
 	$(BIN)/spamguard train $(DATA) $(wildcard $(DATA)/modern.jsonl.gz) --families datasets/families \
-	  --recipe training/recipes/shipped.toml --sources datasets/sources.toml --out models --promote
+	  --overlay datasets/overlay.jsonl --recipe training/recipes/shipped.toml --sources datasets/sources.toml \
+	  --out models --promote
 
 ##@ Housekeeping
 lock: ## renew the lock files (needs uv)

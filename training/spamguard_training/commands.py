@@ -3,7 +3,7 @@
 import json
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,14 +19,17 @@ from spamguard.core import normalize
 from spamguard.core.decide import SCORE_DIGITS
 from spamguard.core.scorer import LinearScorer
 from spamguard.errors import DataError, ModelRejected
-from spamguard_training.corpus import corpus_paths, read_corpus
+from spamguard_training.corpus import Row, corpus_paths, read_corpus
 from spamguard_training.evaluate import report
 from spamguard_training.fit import headline_sources, normalized
+from spamguard_training.overlay import read_overlay, unknown_ids
 from spamguard_training.recipe import Recipe, read_recipe
+from spamguard_training.scores import scored_rows, write_scores
 from spamguard_training.train import gather
 from spamguard_training.train import train as train_model
 
 _PANEL = "Train and compare"
+NAMED = 10  #: unknown ids named on a screen
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +58,12 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the split and of the families")] = None,
     sources: Annotated[Path | None, typer.Option(help="catalogue of sources, whose terms the card repeats")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="readers' labels by id (datasets/README.md), laid over the corpora")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="keep every row's out-of-fold score here, without texts (.jsonl or .npz)")
+    ] = None,
     promote: Annotated[bool, typer.Option("--promote", help="make it the champion of the folder")] = False,
     keep_pipeline: Annotated[
         bool, typer.Option("--keep-pipeline", help="keep the scikit-learn pipeline (joblib) for inspection")
@@ -65,8 +74,9 @@ def train(
     The same data, recipe and seed give the same arrays. Nothing is promoted unless asked.
     """
     chosen = _with(read_recipe(recipe), name=name, budget=budget, seed=seed)
-    rows, files = gather([path for given in data for path in corpus_paths(given)], families or [], chosen)
+    rows, files = gather([path for given in data for path in corpus_paths(given)], families or [], chosen, overlay)
     screen = Console(stderr=True)
+    _name_unknown(rows, overlay, screen)
     screen.print(f"{len(rows):,} rows from {len(files)} files")
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=screen, transient=True
@@ -88,6 +98,8 @@ def train(
             terms=_terms(sources),
             progress=step,
         )
+    if scores is not None:
+        write_scores(scores, scored_rows(rows, trained.log_odds, headline_sources(rows, chosen)))
     screen.print(_report_table(trained.manifest.metrics, trained.manifest.full_name))
     screen.print(
         f"cutoffs: unsure from {trained.manifest.ham_cutoff:.4f}, blocked from {trained.manifest.spam_cutoff:.4f} "
@@ -139,6 +151,20 @@ def evaluate(
     screen = Console()
     screen.print(_report_table(figures, manifest.full_name))
     screen.print(f"calibration: {figures.get('calibration')}" if "calibration" in figures else "")
+
+
+def _name_unknown(rows: Sequence[Row], overlay: Path | None, screen: Console) -> None:
+    """Say which of an overlay's ids no row has: they change nothing."""
+    if overlay is None:
+        return
+    readings = read_overlay(overlay)
+    if unknown := unknown_ids(rows, readings):
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        screen.print(
+            f"{overlay.name}: {len(unknown):,} of {len(readings):,} ids are of no row here: "
+            f"{', '.join(unknown[:NAMED])}{more}",
+            highlight=False,
+        )
 
 
 def _with(recipe: Recipe, **changes: Any) -> Recipe:

@@ -28,7 +28,8 @@ from spamguard_training.cutoffs import cutoff_for
 from spamguard_training.evaluate import report
 from spamguard_training.families import family_paths, generate, read_families
 from spamguard_training.fit import Fitted, Progress, fit, headline_sources, prepare
-from spamguard_training.measure import ham_kind
+from spamguard_training.measure import Floats, ham_kind
+from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe
 
 PIPELINE: Final = "pipeline.joblib"
@@ -55,11 +56,21 @@ class Trained(NamedTuple):
 
     folder: Path
     manifest: Manifest
+    log_odds: Floats  #: of every row, calibrated, out of fold
 
 
-def gather(paths: Sequence[Path], families: Sequence[Path], recipe: Recipe) -> tuple[list[Row], list[CorpusFile]]:
-    """Return all rows, the families' after the corpora's, and what they were read from. Raises DataError."""
+def gather(
+    paths: Sequence[Path], families: Sequence[Path], recipe: Recipe, overlay: Path | None = None
+) -> tuple[list[Row], list[CorpusFile]]:
+    """Return all rows, the families' after the corpora's, and what they were read from. Raises DataError.
+
+    Rows that a reader judged in the overlay carry that label.
+    """
     rows, files = read_corpus(paths)
+    if overlay is not None:
+        readings = read_overlay(overlay)
+        rows = lay_over(rows, readings)
+        files.append(overlay_file(overlay, readings))
     if families:
         known = read_families(families)
         invented = list(generate(known, each=recipe.families_each, seed=recipe.seed))
@@ -152,7 +163,7 @@ def train(
         joblib.dump(fitted.pipeline, buffer, compress=3)
         content[PIPELINE] = buffer.getvalue()
     folder = out / recipe.name / name
-    return Trained(folder, artifacts.write(folder, manifest, content))
+    return Trained(folder, artifacts.write(folder, manifest, content), fitted.log_odds)
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, int]:
