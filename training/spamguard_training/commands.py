@@ -19,6 +19,8 @@ from spamguard.core import normalize
 from spamguard.core.decide import SCORE_DIGITS
 from spamguard.core.scorer import LinearScorer
 from spamguard.errors import DataError, ModelRejected
+from spamguard_training.command_audit import audit_labels
+from spamguard_training.command_cutoffs import cutoffs
 from spamguard_training.corpus import Row, corpus_paths, read_corpus
 from spamguard_training.evaluate import report
 from spamguard_training.fit import headline_sources, normalized
@@ -36,6 +38,8 @@ def register(app: typer.Typer) -> None:
     """Add the training commands to the command line."""
     app.command(rich_help_panel=_PANEL)(train)
     app.command(rich_help_panel=_PANEL)(evaluate)
+    app.command(rich_help_panel=_PANEL)(cutoffs)
+    app.command("audit-labels", rich_help_panel=_PANEL)(audit_labels)
 
 
 def train(

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -165,6 +166,15 @@ def _out_of_fold(data: Data, recipe: Recipe, progress: Progress, steps: int) -> 
             scores[place][unseen] = model.decision_function(held_out)
             step += 1
     return scores
+
+
+def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda *_: None) -> Floats:
+    """Return the first candidate's calibrated log-odds of all rows, out of fold, and fit nothing else."""
+    recipe = msgspec.structs.replace(recipe, candidates=recipe.candidates[:1])
+    data = prepare(rows, recipe)
+    scores = _out_of_fold(data, recipe, progress, 2 * recipe.folds)[0]
+    slope, offset = _platt(scores, data, recipe.prior)
+    return scores * slope + offset
 
 
 def _platt(scores: Floats, data: Data, prior: float) -> tuple[float, float]:
