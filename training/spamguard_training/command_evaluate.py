@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 import typer
 from rich.console import Console, Group, RenderableType
@@ -21,7 +20,7 @@ from spamguard.errors import DataError, ModelRejected
 from spamguard_training import sheet
 from spamguard_training.corpus import Row, corpus_paths
 from spamguard_training.cross import cross_source, guess_sources, learning_curve, other_domains
-from spamguard_training.cutoffs import BUDGETS, Ledger, Refused
+from spamguard_training.cutoffs import Ledger, Refused, shown_budgets
 from spamguard_training.evaluate import report
 from spamguard_training.fit import headline_sources, normalized
 from spamguard_training.measure import Floats
@@ -138,9 +137,7 @@ def measured(rows: Sequence[Row], log_odds: Floats, manifest: Manifest, recipe: 
     )
     ledger = Ledger(scored_rows(rows, log_odds, headline), manifest.budget.mix or DEFAULT_MIX)
     shipped = ledger.at(manifest.spam_cutoff, manifest.ham_cutoff)
-    choices = [ledger.within(budget, manifest.ham_cutoff) for budget in BUDGETS]
-    known = [shipped] if np.isfinite(shipped.estimate) else []  # there may be no sure ham of some kind
-    figures["budgets"] = [msgspec.to_builtins(choice) for choice in (*choices, *known)]
+    figures["budgets"] = shown_budgets(ledger, manifest.spam_cutoff, manifest.ham_cutoff)
     figures["warnings"] = []
     asked = ledger.within(manifest.budget.false_positive_rate, manifest.ham_cutoff)
     if isinstance(asked, Refused):

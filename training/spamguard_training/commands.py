@@ -61,6 +61,9 @@ def train(
     scores: Annotated[
         Path | None, typer.Option(help="keep every row's out-of-fold score here, without texts (.jsonl or .npz)")
     ] = None,
+    cross: Annotated[
+        bool, typer.Option("--cross", help="also try each source on the others and guess sources (trains: minutes)")
+    ] = False,
     promote: Annotated[bool, typer.Option("--promote", help="make it the champion of the folder")] = False,
     keep_pipeline: Annotated[
         bool, typer.Option("--keep-pipeline", help="keep the scikit-learn pipeline (joblib) for inspection")
@@ -93,6 +96,7 @@ def train(
             model_version=model_version,
             keep_pipeline=keep_pipeline,
             terms=_terms(sources),
+            cross=cross,
             progress=step,
         )
     if scores is not None:

@@ -8,7 +8,7 @@ Beside it stands the choice by cost: what a lost good message costs against a sp
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -151,3 +151,11 @@ class Ledger:
         costs = 1000 * ((1 - prior) * cost_ham * blocked + prior * cost_spam * passed)
         best = int(np.argmin(costs))
         return self.at(float(tried[best]), ham_cutoff), float(costs[best])
+
+
+def shown_budgets(ledger: Ledger, spam_cutoff: float, ham_cutoff: float) -> list[dict[str, Any]]:
+    """Return what every budget of `BUDGETS` and then the shipped cutoff would have done, as plain values."""
+    choices = [ledger.within(budget, ham_cutoff) for budget in BUDGETS]
+    shipped = ledger.at(spam_cutoff, ham_cutoff)
+    known = [shipped] if np.isfinite(shipped.estimate) else []  # there may be no sure ham of some kind
+    return [msgspec.to_builtins(choice) for choice in (*choices, *known)]

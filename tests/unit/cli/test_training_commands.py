@@ -30,12 +30,16 @@ def test_scores_kept_by_training_feed_the_report_the_cutoffs_and_the_audit(
     overlay.write_text(f"{json.dumps(reading)}\n{json.dumps({**reading, 'id': 'elsewhere'})}\n")
     trained = spamguard(
         "train", CORPUS, "--recipe", str(recipe), "--out", "models", "--version", "1", "--overlay", str(overlay),
-        "--scores", "scores.jsonl",
+        "--scores", "scores.jsonl", "--cross",
     )  # fmt: skip
     assert trained.code == 0, trained.err
     assert "overlay.jsonl: 1 of 2 ids are of no row here: elsewhere" in trained.err
     manifest = json.loads((Path("models") / "toy" / "1" / "manifest.json").read_text(encoding="utf-8"))
     assert "overlay.jsonl" in [source["name"] for source in manifest["sources"]]
+
+    card = (Path("models") / "toy" / "1" / "card.md").read_text(encoding="utf-8")
+    assert "### Other budgets" in card
+    assert "nan" not in card
 
     model = ["--models", "models"]
     kept = ["--scores", "scores.jsonl"]

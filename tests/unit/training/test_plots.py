@@ -5,6 +5,8 @@ import pytest
 from matplotlib import font_manager
 from spamguard_training.plots import Sample, cjk_font, draw
 
+from tests.components import missing
+
 PNG = b"\x89PNG\r\n\x1a\n"
 CURVE = [{"rows": 10, "auc": 0.8, "recall": 0.3}, {"rows": 100, "auc": 0.9, "recall": 0.6}]
 
@@ -43,7 +45,7 @@ def test_without_a_font_for_chinese_the_labels_are_english_and_a_note_says_so(
 
 def test_an_installed_font_writes_chinese(sample: Sample) -> None:
     if (font := cjk_font()) is None:
-        pytest.skip("no font for Chinese: apt-get install fonts-noto-cjk")
+        missing("font", "a font for Chinese", enable="apt-get install fonts-noto-cjk")
     drawn = draw(sample, font=font)  # a glyph that is missing would be a warning, and so an error here
     assert drawn.notes == []
     assert drawn.png["roc"] != draw(sample).png["roc"]
