@@ -29,7 +29,7 @@ SIZES: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  #: shares of the training gro
 
 
 def cross_source(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda *_: None) -> list[dict[str, Any]]:
-    """Return, for each two sources with both classes, what a model of the one alone does on the other.
+    """Return, for each two sources with both classes in one language, what a model of the one alone does on the other.
 
     Rows of a near-duplicate group that both sources hold are left out of the test.
     """
@@ -42,6 +42,8 @@ def cross_source(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambd
         for source in headline_sources(rows, msgspec.structs.replace(recipe, headline=()))
         if min(labels[source].values()) >= LEAST_ROWS and source not in ("modern", "families")
     )
+    spoken = {source: Counter(row.lang[:2] for row in rows if row.source == source) for source in chosen}
+    language = {source: counts.most_common(1)[0][0] for source, counts in spoken.items()}
     data = prepare(rows, recipe)
     sources = np.array([row.source for row in rows])
     found = []
@@ -54,7 +56,7 @@ def cross_source(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambd
                 [i for i in np.flatnonzero(sources == other) if data.groups[i] not in known], dtype=np.int64
             )
             for other in chosen
-            if other != one
+            if other != one and language[other] == language[one]
         }
         tests = {other: places for other, places in tests.items() if 0 < data.spam[places].sum() < len(places)}
         if not tests:

@@ -44,6 +44,11 @@ def test_each_source_is_tried_on_the_other_and_shared_groups_are_no_test(two_sou
     assert found == cross_source([*two_sources, shared], RECIPE)
 
 
+def test_sources_of_two_languages_are_not_tried_on_each_other(two_sources: list[Row]) -> None:
+    apart = [msgspec.structs.replace(row, lang="en" if row.source == "east" else "zh-Hant") for row in two_sources]
+    assert cross_source(apart, RECIPE) == []
+
+
 def test_ham_that_gives_its_source_away_is_warned_of(two_sources: list[Row], chat: list[Row]) -> None:
     rows = two_sources + chat
     guessed = guess_sources(rows, RECIPE)
