@@ -53,9 +53,23 @@ COMMANDS: Final = {
         "Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.",
         None,
     ),
+    "cutoffs": Command(
+        TRAIN, "Show what each false-positive budget would have blocked, and the cutoff that costs least.", None
+    ),
+    "audit-labels": Command(
+        TRAIN,
+        "Find the labels that are most likely wrong, for a person to read, or collect what the person said.",
+        None,
+    ),
 }
 #: Packages that only an extra brings, by the extra's name.
-EXTRAS: Final = {"sklearn": "train", "scipy": "train", "joblib": "train", "spamguard_training": "train"}
+EXTRAS: Final = {
+    "sklearn": "train",
+    "scipy": "train",
+    "joblib": "train",
+    "matplotlib": "train",
+    "spamguard_training": "train",
+}
 
 _HELP: Final = """
 Filter spam SMS in the stream: Chinese first, English too; every decision says why.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spamguard.core.manifest import Manifest
+from spamguard_training import sheet
 
 
 def write_card(manifest: Manifest, terms: Mapping[str, str]) -> str:
@@ -26,11 +27,15 @@ def write_card(manifest: Manifest, terms: Mapping[str, str]) -> str:
         *_headline(manifest.metrics),
         "### At the shipped cutoffs",
         *_at_cutoffs(manifest.metrics),
+        "### Other budgets",
+        *_section(sheet.budgets(manifest.metrics)),
         "### Categories of spam",
         *_categories(manifest.metrics.get("categories", {})),
         "### Tried",
         "Recall at 0.5 % of the headline ham, out of fold:",
         _table(("candidate", "recall"), ((k, f"{v:.3f}") for k, v in manifest.metrics.get("candidates", {}).items())),
+        *(part for section in sheet.crossed(manifest.metrics) for part in (f"### {section.title}", *_section(section))),
+        *manifest.metrics.get("warnings", ()),
         "## What it was trained on",
         *_sources(manifest, terms),
         "## Known weaknesses",
@@ -51,6 +56,11 @@ _WEAKNESSES = (
     "- Single-class sources give themselves away by their looks; they are training material, never headline evidence.",
     "- Consent is not visible in a text: an opted-in promotion looks like any other.",
 )
+
+
+def _section(section: sheet.Section) -> Iterable[str]:
+    yield section.note
+    yield _table(section.head, section.rows)
 
 
 def _view(view: Any) -> str:

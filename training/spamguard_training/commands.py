@@ -1,27 +1,22 @@
 """The training commands of the command line; they join it through the entry-point group `spamguard.commands`."""
 
-import json
-import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from spamguard.backends import artifacts, registry
-from spamguard.core import normalize
-from spamguard.core.decide import SCORE_DIGITS
-from spamguard.core.scorer import LinearScorer
-from spamguard.errors import DataError, ModelRejected
-from spamguard_training.corpus import Row, corpus_paths, read_corpus
-from spamguard_training.evaluate import report
-from spamguard_training.fit import headline_sources, normalized
+from spamguard.backends import registry
+from spamguard.errors import DataError
+from spamguard_training.command_audit import audit_labels
+from spamguard_training.command_cutoffs import cutoffs
+from spamguard_training.command_evaluate import evaluate, terminal
+from spamguard_training.corpus import Row, corpus_paths
+from spamguard_training.fit import headline_sources
 from spamguard_training.overlay import read_overlay, unknown_ids
 from spamguard_training.recipe import Recipe, read_recipe
 from spamguard_training.scores import scored_rows, write_scores
@@ -36,6 +31,8 @@ def register(app: typer.Typer) -> None:
     """Add the training commands to the command line."""
     app.command(rich_help_panel=_PANEL)(train)
     app.command(rich_help_panel=_PANEL)(evaluate)
+    app.command(rich_help_panel=_PANEL)(cutoffs)
+    app.command("audit-labels", rich_help_panel=_PANEL)(audit_labels)
 
 
 def train(
@@ -64,6 +61,9 @@ def train(
     scores: Annotated[
         Path | None, typer.Option(help="keep every row's out-of-fold score here, without texts (.jsonl or .npz)")
     ] = None,
+    cross: Annotated[
+        bool, typer.Option("--cross", help="also try each source on the others and guess sources (trains: minutes)")
+    ] = False,
     promote: Annotated[bool, typer.Option("--promote", help="make it the champion of the folder")] = False,
     keep_pipeline: Annotated[
         bool, typer.Option("--keep-pipeline", help="keep the scikit-learn pipeline (joblib) for inspection")
@@ -96,11 +96,12 @@ def train(
             model_version=model_version,
             keep_pipeline=keep_pipeline,
             terms=_terms(sources),
+            cross=cross,
             progress=step,
         )
     if scores is not None:
         write_scores(scores, scored_rows(rows, trained.log_odds, headline_sources(rows, chosen)))
-    screen.print(_report_table(trained.manifest.metrics, trained.manifest.full_name))
+    screen.print(terminal(trained.manifest.metrics, trained.manifest.full_name))
     screen.print(
         f"cutoffs: unsure from {trained.manifest.ham_cutoff:.4f}, blocked from {trained.manifest.spam_cutoff:.4f} "
         f"({trained.manifest.budget.estimate:.3%} of good messages blocked, at most "
@@ -110,47 +111,6 @@ def train(
         registry.write_alias(out, registry.CHAMPION, trained.manifest.full_name)
         screen.print(f"{registry.CHAMPION} → {trained.manifest.full_name}")
     print(trained.folder)  # noqa: T201 - the one line of output a script may read
-
-
-def evaluate(
-    data: Annotated[
-        list[Path], typer.Argument(help="labelled messages: JSON Lines files or folders", show_default=False)
-    ],
-    model: Annotated[str, typer.Option(help="alias, name, name/version or folder")] = registry.CHAMPION,
-    models: Annotated[
-        Path | None, typer.Option(help="folder of models; the shipped ones when left out", envvar="SPAMGUARD_MODELS")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print every figure as JSON")] = False,
-) -> None:
-    """Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.
-
-    Rows the model was trained on flatter it: use messages kept back, or read the out-of-fold figures on its card.
-    """
-    root = models or registry.shipped_models()
-    manifest, arrays = artifacts.read(registry.resolve(model, root))
-    if manifest.normalizer_version != normalize.VERSION:
-        raise ModelRejected(path=manifest.full_name, detail="it was trained under another normaliser version")
-    rows, _ = read_corpus([path for given in data for path in corpus_paths(given)])
-    scorer = LinearScorer(arrays)
-    texts = normalized([row.text for row in rows])
-    probability = np.zeros(len(texts))
-    for first in range(0, len(texts), 1000):
-        probability[first : first + 1000] = scorer.score(texts[first : first + 1000]).probability
-    figures: dict[str, Any] = report(
-        rows,
-        np.round(probability, SCORE_DIGITS),
-        ham_cutoff=manifest.ham_cutoff,
-        spam_cutoff=manifest.spam_cutoff,
-        headline=headline_sources(rows, Recipe()),
-        seed=0,
-    )
-    if as_json:
-        json.dump(figures, sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
-        return
-    screen = Console()
-    screen.print(_report_table(figures, manifest.full_name))
-    screen.print(f"calibration: {figures.get('calibration')}" if "calibration" in figures else "")
 
 
 def _name_unknown(rows: Sequence[Row], overlay: Path | None, screen: Console) -> None:
@@ -181,35 +141,3 @@ def _terms(path: Path | None) -> dict[str, str]:
         return {source["name"]: source["terms"] for source in found["source"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(detail=f"{path} is no catalogue of sources ({error})") from None
-
-
-def _report_table(figures: Mapping[str, Any], title: str) -> Table:
-    """Return the report for a terminal."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("rows")
-    for heading in ("spam", "caught", "unsure", "ham", "blocked", "unsure"):
-        table.add_column(heading, justify="right")
-    for part in ("by_source", "by_category", "by_language"):
-        table.add_section()
-        for name, counts in figures[part].items():
-            cells = []
-            for label in ("spam", "ham"):
-                found = counts.get(label)
-                cells += (
-                    [
-                        f"{found['rows']:,}",
-                        f"{found['blocked'] / found['rows']:.2%}",
-                        f"{found['unsure'] / found['rows']:.2%}",
-                    ]
-                    if found
-                    else ["", "", ""]
-                )
-            table.add_row(name, *cells)
-    table.add_section()
-    for name in ("headline", "headline_read_and_sure"):
-        for measure, value in figures.get(name, {}).items():
-            if isinstance(value, dict):
-                table.add_row(
-                    f"{name} {measure}", "", f"{value['value']:.4f}", f"{value['low']:.3f}–{value['high']:.3f}"
-                )
-    return table

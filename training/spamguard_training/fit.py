@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from spamguard_training.recipe import Candidate, Recipe
 #: Called with what is being done, how many steps are done and how many there are.
 Progress = Callable[[str, int, int], None]
 CHOICE_RATE: Final = 0.01  #: the false-positive rate at which candidates are compared
+#: Share of its rows that the rarer label of a source must exceed: a reader finds a few adverts in any chat corpus.
+STRAYS: Final = 0.01
 _CHUNK: Final = 1000
 
 #: What the corpora's categories and the sources' own are, in the categories decisions carry.
@@ -80,13 +83,13 @@ def fold_of(group: str, folds: int, seed: int) -> int:
 
 
 def headline_sources(rows: Sequence[Row], recipe: Recipe) -> frozenset[str]:
-    """Return the sources the figures are stated on: those that hold both classes."""
+    """Return the sources the figures are stated on: those that hold both classes, not just a few strays of one."""
     if recipe.headline:
         return frozenset(recipe.headline)
-    labels: dict[str, set[str]] = {}
+    labels: dict[str, list[int]] = {}
     for row in rows:
-        labels.setdefault(row.source, set()).add(row.label)
-    return frozenset(source for source, found in labels.items() if len(found) == 2)
+        labels.setdefault(row.source, [0, 0])[row.is_spam] += 1
+    return frozenset(source for source, counts in labels.items() if min(counts) and min(counts) >= STRAYS * sum(counts))
 
 
 def prepare(rows: Sequence[Row], recipe: Recipe) -> Data:
@@ -165,6 +168,26 @@ def _out_of_fold(data: Data, recipe: Recipe, progress: Progress, steps: int) -> 
             scores[place][unseen] = model.decision_function(held_out)
             step += 1
     return scores
+
+
+def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda *_: None) -> Floats:
+    """Return the first candidate's calibrated log-odds of all rows, out of fold, and fit nothing else."""
+    recipe = msgspec.structs.replace(recipe, candidates=recipe.candidates[:1])
+    data = prepare(rows, recipe)
+    scores = _out_of_fold(data, recipe, progress, 2 * recipe.folds)[0]
+    slope, offset = _platt(scores, data, recipe.prior)
+    return scores * slope + offset
+
+
+def score_unseen(data: Data, seen: NDArray[np.int64], unseen: NDArray[np.int64], recipe: Recipe) -> Floats:
+    """Return what the recipe's first candidate, fitted on some rows alone, says of others: not calibrated."""
+    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
+    matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
+    first = recipe.candidates[0]
+    model = classifier(first.classifier, first.strength, recipe.seed)
+    model.fit(matrix, data.spam[seen], sample_weight=data.weights[seen])
+    found: Floats = model.decision_function(union.transform([data.texts[i] for i in unseen]))
+    return found
 
 
 def _platt(scores: Floats, data: Data, prior: float) -> tuple[float, float]:

@@ -87,3 +87,25 @@ def unknown_ids(rows: Iterable[Row], readings: Iterable[Reading]) -> list[str]:
     """Return the ids that no row has: of another corpus, or of a text that was changed."""
     known = {row.id for row in rows}
     return [reading.id for reading in readings if reading.id not in known]
+
+
+def append_readings(path: Path, readings: Sequence[Reading]) -> tuple[int, int]:
+    """Add readings to an overlay, new or old, and return how many were new and how many it holds.
+
+    Raises DataError, the overlay untouched, when the readings contradict it or each other.
+    """
+    before = path.read_bytes() if path.exists() else b""
+    known = {reading.id for reading in read_overlay(path)} if before else set[str]()
+    draft = path.with_name(f".{path.name}.draft")
+    lines = before.splitlines() + [msgspec.json.encode(reading) for reading in readings]
+    draft.write_bytes(b"".join(line + b"\n" for line in lines))
+    try:
+        together = read_overlay(draft)
+        fresh = [reading for reading in together if reading.id not in known]
+        draft.write_bytes(
+            b"".join(line + b"\n" for line in before.splitlines() + [msgspec.json.encode(new) for new in fresh])
+        )
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return len(fresh), len(together)

@@ -24,13 +24,15 @@ from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer
 from spamguard_training.card import write_card
 from spamguard_training.corpus import CorpusFile, Row, read_corpus
-from spamguard_training.cutoffs import cutoff_for
+from spamguard_training.cross import cross_source, guess_sources, other_domains
+from spamguard_training.cutoffs import Ledger, cutoff_for, shown_budgets
 from spamguard_training.evaluate import report
 from spamguard_training.families import family_paths, generate, read_families
 from spamguard_training.fit import Fitted, Progress, fit, headline_sources, prepare
 from spamguard_training.measure import Floats, ham_kind
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe
+from spamguard_training.scores import scored_rows
 
 PIPELINE: Final = "pipeline.joblib"
 
@@ -95,10 +97,14 @@ def train(
     model_version: str | None = None,
     keep_pipeline: bool = False,
     terms: Mapping[str, str] = {},
+    cross: bool = False,
     now: datetime | None = None,
     progress: Progress = lambda *_: None,
 ) -> Trained:
-    """Train on the rows and write `<out>/<name>/<version>`. Raises DataError when the rows cannot carry the recipe."""
+    """Train on the rows and write `<out>/<name>/<version>`. Raises DataError when the rows cannot carry the recipe.
+
+    `cross` trains more, to see what a model of one source does on another and how far sources give themselves away.
+    """
     now = now or datetime.now(UTC)
     data = prepare(rows, recipe)
     fitted = fit(data, recipe, progress)
@@ -122,6 +128,13 @@ def train(
         f"{candidate.classifier} C={candidate.strength:g}": round(recall, 4) for candidate, recall in fitted.tried
     }
     figures["categories"] = {"accuracy": fitted.kind_accuracy, "confusion": fitted.kind_confusion}
+    figures["budgets"] = shown_budgets(
+        Ledger(scored_rows(rows, fitted.log_odds, headline_sources(rows, recipe)), recipe.mix), spam_cutoff, ham_cutoff
+    )
+    if cross:
+        figures["cross_source"] = cross_source(rows, recipe, progress)
+        figures["source_guessing"] = guess_sources(rows, recipe, progress)
+        figures["warnings"] = other_domains(rows, figures["source_guessing"])
     name = model_version or _next_version(out / recipe.name, now)
     manifest = Manifest(
         name=recipe.name,

@@ -16,7 +16,7 @@ def test_what_is_written_comes_back_and_holds_no_text(rows: list[Row], tmp_path:
     write_scores(tmp_path / name, scored)
     assert read_scores(tmp_path / name) == scored
     content = (tmp_path / name).read_bytes()
-    assert not any(row.text.encode() in content for row in rows if len(row.text) > 8)
+    assert not any(row.text.encode() in content for row in rows if len(row.text) > 10)
 
 
 @pytest.mark.parametrize("name", ["missing.npz", "bad.npz", "bad.jsonl", "empty.jsonl"])
