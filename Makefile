@@ -7,7 +7,7 @@ MODELS ?= models
 LOCKED := --disable-pip-version-check --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format kafka kafka-jars kafka-stop model bench lock clean
+.PHONY: help demo test env check format kafka kafka-jars kafka-stop model bench lock clean
 
 ##@ Start here
 help: ## show this help
@@ -22,6 +22,8 @@ test: $(VENV)/.dev ## set up and run every test; real components run when presen
 	@$(BIN)/pytest
 
 ##@ Work on it
+env: $(VENV)/.dev ## set up what training and the checks need
+
 check: $(VENV)/.dev ## formatting, lint, types, the layers of the house
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

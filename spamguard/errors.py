@@ -77,6 +77,8 @@ class DataError(SpamguardError):
 
 
 class MissingExtra(SpamguardError):
-    """`{command}` needs the extra '{extra}', which is not installed. Install it: pip install 'spamguard[{extra}]'."""
+    """`{command}` needs the extra '{extra}', which is not installed. In a source tree: make env; elsewhere install
+    spamguard as before, with [{extra}] behind its name.
+    """
 
     exit_code = 7

@@ -92,7 +92,11 @@ def read_rows(path: Path) -> list[Row]:
 def _reason(error: Exception) -> str:
     """Return what msgspec found wrong without quoting any value."""
     said = str(error)
-    return said if isinstance(error, msgspec.ValidationError) and "value" not in said.lower() else "malformed JSON"
+    return (
+        said
+        if isinstance(error, msgspec.ValidationError) and "value" not in said.lower()
+        else "malformed JSON: one object a line, in UTF-8; a CSV is none"
+    )
 
 
 def read_corpus(paths: Sequence[Path]) -> tuple[list[Row], list[CorpusFile]]:
@@ -104,6 +108,8 @@ def read_corpus(paths: Sequence[Path]) -> tuple[list[Row], list[CorpusFile]]:
         files.append(CorpusFile(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), rows=len(found)))
         for row in found:
             rows.setdefault(row.text, row)
+    if not rows:
+        raise DataError(detail=f"{', '.join(file.name for file in files)}: there is no row in it")
     kept = list(rows.values())
     if {row.label for row in kept} != set(LABELS):
         raise DataError(detail="training needs rows of both labels, spam and ham")

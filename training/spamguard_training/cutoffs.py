@@ -32,14 +32,7 @@ def cutoff_for(
 
     The scores may be probabilities or log-odds; the cutoff is one of the same.
     """
-    none_blocked = np.zeros(len(scores), dtype=bool)
-    _, bound, count = mixed_rate(none_blocked, kinds, groups, mix)
-    if bound > budget:
-        raise DataError(
-            detail=f"a false-positive rate of {budget:.3%} cannot be shown: with no good message blocked the "
-            f"upper bound is still {bound:.3%}. Near-duplicate groups of sure ham, had and needed: "
-            f"{_lacking(kinds, groups, budget, mix)}; bring more, or allow a larger --budget"
-        )
+    bound, count = require_support(kinds, groups, budget=budget, mix=mix)
     ham = np.sort(scores[[kind in mix for kind in kinds]])[::-1]
     places = np.unique(np.geomspace(1, len(ham), STEPS).astype(int)) - 1
     best = (float(np.nextafter(ham[0], np.inf)), 0.0, bound, count)
@@ -54,6 +47,20 @@ def cutoff_for(
             low = middle + 1
             best = (cutoff, estimate, upper, count)
     return best
+
+
+def require_support(
+    kinds: Sequence[str | None], groups: Sequence[str], *, budget: float, mix: Mapping[str, float]
+) -> tuple[float, int]:
+    """Return the upper bound and the groups of a cutoff that blocks no ham. Raises DataError above the budget."""
+    _, bound, count = mixed_rate(np.zeros(len(kinds), dtype=bool), kinds, groups, mix)
+    if bound > budget:
+        raise DataError(
+            detail=f"a false-positive rate of {budget:.3%} cannot be shown: with no good message blocked the "
+            f"upper bound is still {bound:.3%}. Near-duplicate groups of sure ham, had and needed: "
+            f"{_lacking(kinds, groups, budget, mix)}; bring more, or allow more than {bound:.1%} with --budget"
+        )
+    return bound, count
 
 
 def _lacking(kinds: Sequence[str | None], groups: Sequence[str], budget: float, mix: Mapping[str, float]) -> str:

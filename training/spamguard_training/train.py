@@ -6,6 +6,7 @@ recipe, seed and lock give the same arrays; the date is the only thing that move
 
 import hashlib
 import io
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,13 +23,14 @@ from spamguard.core import normalize
 from spamguard.core.decide import SCORE_DIGITS
 from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer
+from spamguard.errors import DataError
 from spamguard_training.card import write_card
-from spamguard_training.corpus import CorpusFile, Row, read_corpus
+from spamguard_training.corpus import LABELS, CorpusFile, Row, read_corpus
 from spamguard_training.cross import cross_source, guess_sources, other_domains
-from spamguard_training.cutoffs import Ledger, cutoff_for, shown_budgets
+from spamguard_training.cutoffs import Ledger, cutoff_for, require_support, shown_budgets
 from spamguard_training.evaluate import report
 from spamguard_training.families import family_paths, generate, read_families
-from spamguard_training.fit import Fitted, Progress, fit, headline_sources, prepare
+from spamguard_training.fit import Fitted, Progress, fit, fold_of, headline_sources, prepare
 from spamguard_training.measure import Floats, ham_kind
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe
@@ -88,6 +90,25 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _require_folds(rows: Sequence[Row], recipe: Recipe) -> None:
+    """Raise DataError when a fold would hold no row of one label: there is nothing to cross-validate."""
+    for label in LABELS:
+        found = {fold_of(row.group, recipe.folds, recipe.seed) for row in rows if row.label == label}
+        if len(found) < min(2, recipe.folds):
+            detail = f"{label} rows stand in too few near-duplicate groups to be split; bring more messages"
+            raise DataError(detail=detail)
+
+
+def _require_writable(folder: Path) -> None:
+    """Make the folder. Raises DataError when nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(detail=f"{folder} cannot be written ({error.strerror}); choose another --out") from None
+    if not os.access(folder, os.W_OK):
+        raise DataError(detail=f"{folder} cannot be written; choose another --out")
+
+
 def train(
     rows: Sequence[Row],
     files: Sequence[CorpusFile],
@@ -106,14 +127,18 @@ def train(
     `cross` trains more, to see what a model of one source does on another and how far sources give themselves away.
     """
     now = now or datetime.now(UTC)
+    kinds, groups = [ham_kind(row) for row in rows], [row.group for row in rows]
+    require_support(kinds, groups, budget=recipe.budget, mix=recipe.mix)  # before the long work, not after it
+    _require_folds(rows, recipe)
+    _require_writable(out / recipe.name)
     data = prepare(rows, recipe)
     fitted = fit(data, recipe, progress)
     probability = np.round(1.0 / (1.0 + np.exp(-fitted.log_odds)), SCORE_DIGITS)
-    kinds, groups = [ham_kind(row) for row in rows], [row.group for row in rows]
     spam_cutoff, estimate, bound, ham_groups = cutoff_for(
         probability, kinds, groups, budget=recipe.budget, mix=recipe.mix
     )
-    ham_cutoff, *_ = cutoff_for(probability, kinds, groups, budget=recipe.review_budget, mix=recipe.mix)
+    review_budget = max(recipe.review_budget, recipe.budget)
+    ham_cutoff, *_ = cutoff_for(probability, kinds, groups, budget=review_budget, mix=recipe.mix)
     spam_cutoff = min(max(spam_cutoff, 10.0**-SCORE_DIGITS), 1.0 - 10.0**-SCORE_DIGITS)
     ham_cutoff = min(max(ham_cutoff, 10.0**-SCORE_DIGITS), spam_cutoff)
     figures = report(

@@ -73,7 +73,7 @@ def test_manifest_and_card_say_where_the_model_comes_from_and_how_it_was_cut(onc
 
 
 def test_a_budget_the_rows_cannot_show_is_refused_with_what_they_lack(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"groups of sure ham cannot show .* About 3000 groups are needed"):
+    with pytest.raises(DataError, match=r"cannot be shown: .* had and needed: personal .* of .*, notice"):
         trained_into(tmp_path, msgspec.structs.replace(SMALL, budget=0.001))
     assert not list(tmp_path.rglob("manifest.json"))
 
