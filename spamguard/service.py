@@ -5,11 +5,13 @@ broker, for commands that judge what they are given.
 """
 
 import asyncio
+import ctypes
 import gc
 import math
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -240,6 +242,12 @@ def memory_broker(settings: Settings, *, partitions: int) -> MemoryBroker:
     return MemoryBroker(dict.fromkeys(needed_topics(settings), partitions))
 
 
+def give_memory_back() -> None:
+    """Return to the system what a replaced model leaves free; glibc keeps it else, and every swap would cost more."""
+    with suppress(OSError, AttributeError):  # other C libraries have no such call, and no such habit
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Worker:
     """One process's worth of the service: joins the group, decides, publishes, answers probes."""
 
@@ -258,6 +266,8 @@ class Worker:
         self.metrics_port: int | None = None
         self.shadow: Shadow | None = None
         self._manifest: Manifest | None = None
+        self._loading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+        self._reloaded_lately = False
         self._broker = broker or kafka(settings)
         self._loop: StreamLoop | None = None
         self._stopped = False
@@ -290,8 +300,11 @@ class Worker:
         )
         try:
             self._describe(ready.manifest)
-            await self._serve(engine, self._champion_watch(engine, source, ready), on_serving)
+            watch = self._champion_watch(engine, source, in_use=ready.digest)
+            del ready  # or the first model would stay in memory for ever
+            await self._serve(engine, watch, on_serving)
         finally:
+            self._loading.shutdown(wait=False, cancel_futures=True)
             engine.close()
             server.close()
 
@@ -361,12 +374,16 @@ class Worker:
 
     async def _follow(self, watches: Sequence[ModelWatch]) -> None:
         """Look after the models, one after the other, so that no two are loaded at once."""
+        loop = asyncio.get_running_loop()
         while True:
             for watch in watches:
                 await watch.look()
             await asyncio.sleep(self.settings.model_poll_s)
+            if self._reloaded_lately:
+                self._reloaded_lately = False
+                await loop.run_in_executor(self._loading, give_memory_back)
 
-    def _champion_watch(self, engine: LiveFilter, source: FollowedModel, ready: ReadyModel) -> ModelWatch:
+    def _champion_watch(self, engine: LiveFilter, source: FollowedModel, *, in_use: str) -> ModelWatch:
         def swap(ready: ReadyModel, took_s: float) -> None:
             before = engine.holder.judge.name
             engine.holder.swap(ready.judge)
@@ -380,7 +397,8 @@ class Worker:
             on_ready=swap,
             on_refused=lambda why: self._refused("champion", why),
             on_well=lambda: self.metrics.gauge("spamguard_model_rejected", 0, role="champion"),
-            in_use=ready.digest,
+            in_use=in_use,
+            executor=self._loading,
         )
 
     def _challenger_watch(self, shadow: Shadow) -> ModelWatch:
@@ -404,9 +422,11 @@ class Worker:
             on_refused=lambda why: self._refused("challenger", why),
             on_well=lambda: self.metrics.gauge("spamguard_model_rejected", 0, role="challenger"),
             on_gone=lambda: adopt(None),
+            executor=self._loading,
         )
 
     def _reloaded(self, role: str, took_s: float) -> None:
+        self._reloaded_lately = True
         self.metrics.count("spamguard_model_reloads_total", role=role, outcome="swapped")
         self.metrics.observe("spamguard_model_swap_seconds", [took_s])
 

@@ -7,7 +7,8 @@ when its files change (a copy may still go on) or after half a minute (a disk ma
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from concurrent.futures import Executor
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from spamguard.core.decide import Judge
 from spamguard.core.manifest import Manifest, Sighting
@@ -18,6 +19,9 @@ from spamguard.interfaces import Clock
 
 #: When a refused model whose files stay as they are is tried again.
 RETRY_S: Final = 30.0
+
+
+_T = TypeVar("_T")
 
 
 class ModelSource(Protocol):
@@ -65,10 +69,12 @@ class ModelWatch:
         on_well: Callable[[], None] = lambda: None,
         on_gone: Callable[[], None] = lambda: None,
         in_use: str | None = None,
+        executor: Executor | None = None,
     ) -> None:
         """`on_ready` gets the model and the seconds since it was seen; `in_use` is the digest of the one in use.
 
-        `on_refused` is called once for each reason; `on_well` when the reference stands for the model in use again.
+        `on_refused` is called once for each reason; `on_well` when the reference stands for the model in use again. The
+        source is asked on `executor`; one thread for all watches keeps what loading leaves behind in one place.
         """
         self._source = source
         self._clock = clock
@@ -77,13 +83,14 @@ class ModelWatch:
         self._on_well = on_well
         self._on_gone = on_gone
         self._in_use = in_use
+        self._executor = executor
         self._refusal: _Refusal | None = None
 
     async def look(self) -> None:
         """Look once, and let another model take over when there is one that is fit."""
         began_s = self._clock.monotonic()
         try:
-            seen = await asyncio.to_thread(self._source.look)
+            seen = await self._aside(self._source.look)
         except Exception as error:  # noqa: BLE001 - whatever a folder does, the model in use goes on deciding
             self._refuse(None, error)
             return
@@ -97,15 +104,18 @@ class ModelWatch:
         elif not self._known_bad(seen):
             await self._load(seen, began_s)
 
+    async def _aside(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
     def _known_bad(self, seen: Sighting) -> bool:
         refusal = self._refusal
         return refusal is not None and refusal.seen == seen and self._clock.monotonic() < refusal.at_s + RETRY_S
 
     async def _load(self, seen: Sighting, began_s: float) -> None:
         try:
-            ready = await asyncio.to_thread(load_ready, self._source)
+            ready = await self._aside(lambda: load_ready(self._source))
         except Exception as error:  # noqa: BLE001 - as above
-            if await asyncio.to_thread(self._looks_like, seen):
+            if await self._aside(lambda: self._looks_like(seen)):
                 self._refuse(seen, error)
             return  # else it changed while it was read, which says nothing of what it is now: the next look will
         self._in_use = ready.digest
