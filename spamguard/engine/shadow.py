@@ -1,13 +1,12 @@
 """What would the challenger decide on the messages the champion just decided on?
 
-It scores the same batches after their decisions are published, never decides, and may fail as it likes. It takes only
-what the deciding leaves over: a slice begins when no batch is being judged, and a batch that comes while another is
-in hand is not scored at all but counted as dropped. So it holds up a decision by one slice of 2 ms at most, and keeps
-one batch in memory at most.
+It scores the same messages after their decisions are published, never decides, and may fail as it likes. It takes only
+what the deciding leaves over: a slice begins when no batch is being judged, and what comes while two thousand messages
+wait is not scored at all but counted as dropped. So it holds up a decision by one slice of 2 ms at most.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -22,6 +21,8 @@ from spamguard.types import Action, Decision, ShadowOpinion, ShadowReport
 
 log = structlog.get_logger()
 
+#: Messages that may wait for the challenger: two full batches, a few hundred kilobytes.
+MOST_WAITING: Final = 2000
 #: Takes sampled disagreements; what it raises is logged and forgotten.
 OnSample = Callable[[Sequence[ShadowReport]], Awaitable[None]]
 
@@ -47,56 +48,71 @@ class Shadow:
     """Lets a challenger score along."""
 
     def __init__(
-        self, engine: LiveFilter, *, metrics: Metrics, sample: float = 0.0, on_sample: OnSample | None = None
+        self,
+        engine: LiveFilter,
+        *,
+        metrics: Metrics,
+        sample: float = 0.0,
+        on_sample: OnSample | None = None,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self.challenger: Judge | None = None
         self._engine = engine
         self._metrics = metrics
         self._sample = sample
         self._on_sample = on_sample
+        self._most_waiting = most_waiting
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shadow")
-        self._in_hand: asyncio.Task[None] | None = None
+        self._waiting: deque[tuple[Request, Decision]] = deque()
+        self._working: asyncio.Task[None] | None = None
         self._said: set[tuple[str, str]] = set()
 
     def offer(self, requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
-        """Take a decided batch, or drop it; returns at once and never raises."""
+        """Take a decided batch, as far as there is room; returns at once and never raises."""
         judge = self.challenger
-        if judge is None or not requests:
+        if judge is None:
             return
-        if self._in_hand is not None and not self._in_hand.done():
-            self._drop(len(requests), "busy")
-            return
-        self._in_hand = asyncio.get_running_loop().create_task(self._compare(requests, decisions, judge))
+        # What was never scored has nothing to compare; a challenger that became the champion has nothing to add.
+        both = zip(requests, decisions, strict=True)
+        pairs = [(asked, ours) for asked, ours in both if ours.score is not None and ours.model != judge.name]
+        room = self._most_waiting - len(self._waiting)
+        self._waiting.extend(pairs[:room])
+        if len(pairs) > room:
+            self._drop(len(pairs) - room, "busy")
+        if self._waiting and (self._working is None or self._working.done()):
+            self._working = asyncio.get_running_loop().create_task(self._work())
 
     async def settle(self) -> None:
-        """Return when nothing is in hand."""
-        if self._in_hand is not None:
-            await asyncio.wait([self._in_hand])
+        """Return when nothing waits any more."""
+        if self._working is not None:
+            await asyncio.wait([self._working])
 
-    async def _compare(self, requests: Sequence[Request], decisions: Sequence[Decision], judge: Judge) -> None:
-        loop = asyncio.get_running_loop()
-        for first in range(0, len(requests), SLICE):
-            both = zip(requests[first : first + SLICE], decisions[first : first + SLICE], strict=True)
-            # What was never scored has nothing to compare; a challenger that became the champion has nothing to add.
-            pairs = [(asked, ours) for asked, ours in both if ours.score is not None and ours.model != judge.name]
-            if not pairs:
-                continue
+    async def _work(self) -> None:
+        """Score what waits, a slice at a time, whenever no batch is being judged."""
+        while self._waiting:
             await self._engine.idle.wait()
+            pairs = [self._waiting.popleft() for _ in range(min(SLICE, len(self._waiting)))]
+            if (judge := self.challenger) is not None:
+                await self._compare(pairs, judge)
+
+    async def _compare(self, pairs: Sequence[tuple[Request, Decision]], judge: Judge) -> None:
+        asked = [request for request, _ in pairs]
+        conditions = self._engine.conditions()
+        try:
+            loop = asyncio.get_running_loop()
+            theirs = await loop.run_in_executor(self._executor, decide, asked, judge, conditions)
+        except Exception as error:  # noqa: BLE001 - whatever a challenger does, nothing of it reaches a decision
+            self._drop(len(pairs), "failed")
+            if self._first("shadow_failed", judge):
+                log.error("shadow_failed", model=judge.name, error=type(error).__name__)
+            return
+        reports = self._tell([ours for _, ours in pairs], theirs)
+        if reports and self._on_sample is not None:
             try:
-                asked = [request for request, _ in pairs]
-                theirs = await loop.run_in_executor(self._executor, decide, asked, judge, self._engine.conditions())
-            except Exception as error:  # noqa: BLE001 - whatever a challenger does, nothing of it reaches a decision
-                self._drop(len(pairs), "failed")
-                if self._first("shadow_failed", judge):
-                    log.error("shadow_failed", model=judge.name, error=type(error).__name__)
-                continue
-            reports = self._tell([ours for _, ours in pairs], theirs)
-            if reports and self._on_sample is not None:
-                try:
-                    await self._on_sample(reports)
-                except Exception as error:  # noqa: BLE001 - as above
-                    if self._first("shadow_sample_failed", judge):
-                        log.warning("shadow_sample_failed", model=judge.name, error=type(error).__name__)
+                await self._on_sample(reports)
+            except Exception as error:  # noqa: BLE001 - as above
+                if self._first("shadow_sample_failed", judge):
+                    log.warning("shadow_sample_failed", model=judge.name, error=type(error).__name__)
 
     def _tell(self, ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[ShadowReport]:
         """Count how the decisions relate, and return the reports that belong to the sample."""
@@ -121,10 +137,10 @@ class Shadow:
         self._metrics.count("spamguard_shadow_dropped_total", number, reason=reason)
 
     async def close(self) -> None:
-        """Forget what is in hand; the thread ends with its slice."""
-        if self._in_hand is not None:
-            self._in_hand.cancel()
-            await asyncio.wait([self._in_hand])
+        """Forget what waits; the thread ends with its slice."""
+        if self._working is not None:
+            self._working.cancel()
+            await asyncio.wait([self._working])
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -186,21 +186,22 @@ async def test_samples_that_cannot_be_published_cost_no_comparison(
     await shadow.close()
 
 
-async def test_under_load_batches_are_dropped_and_counted_and_deciding_goes_on(
+async def test_under_load_messages_are_dropped_and_counted_and_deciding_goes_on(
     engine: LiveFilter, metrics: MemoryMetrics, scorer: LinearScorer
 ) -> None:
     slow = Waiting(scorer)
-    shadow = Shadow(engine, metrics=metrics)
+    shadow = Shadow(engine, metrics=metrics, most_waiting=10)
     shadow.challenger = Judge(slow, "small/2.0", 0.3, 0.7)
     asked = requests(*EVERYONE)
     for _ in range(5):
         decisions = await engine.judge(asked)
         shadow.offer(asked, decisions)
         assert [decision.action is Action.BLOCK for decision in decisions] == [text in SPAM for text in EVERYONE]
-    assert metrics.total("spamguard_shadow_dropped_total", reason="busy") == 4 * len(asked)
+    dropped = metrics.total("spamguard_shadow_dropped_total", reason="busy")
+    assert 5 * len(asked) - 20 <= dropped < 5 * len(asked)  # at most ten wait, and ten are in hand
     slow.go.set()
     await shadow.settle()
-    assert outcomes(metrics) == {"agree": len(asked)}
+    assert outcomes(metrics) == {"agree": 5 * len(asked) - dropped}
     assert slow.threads == {"shadow_"}
     await shadow.close()
 
