@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(10.0, ge=1, le=300, description="how long to wait for a broker's answer")
     model: str = Field("champion", description="model that decides: an alias, name, name/version or a folder")
     models: Path | None = Field(None, description="folder of models; the shipped ones when unset")
+    model_poll_s: float = Field(
+        1.0, ge=0.01, le=3600, description="how often to look whether the model or its alias stands for another one"
+    )
+    shadow: bool = Field(True, description="let the model under the alias challenger score along, without deciding")
+    shadow_topic: str = Field("sms.shadow", description="topic of sampled disagreements with it; may be missing")
+    shadow_sample: float = Field(0.01, ge=0, le=1, description="share of the disagreements that go there")
     mode: Mode = Field(Mode.ENFORCE, description="enforce blocks; observe allows and says what it would have done")
     preset: Literal["standard", "fraud-only"] = Field("standard", description="which categories of spam are blocked")
     late_after_s: float = Field(60.0, gt=0, description="decisions later than this after reception are marked late")

@@ -40,6 +40,14 @@ class ModelRejected(SpamguardError):
     exit_code = 4
 
 
+class AliasNotMoved(SpamguardError):
+    """The alias {alias} was not moved: {detail}. `spamguard models history` shows its moves,
+    `spamguard models list` what it can stand for.
+    """
+
+    exit_code = 4
+
+
 class BrokerUnavailable(SpamguardError):
     """No Kafka broker answers at {address} ({detail}). Start it, or correct --brokers (SPAMGUARD_BROKERS)."""
 

@@ -116,6 +116,9 @@ class Metrics(Protocol):
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
 
+    def forget(self, name: str, **labels: str) -> None:
+        """Take a gauge's label set away, so that it is no longer shown; one that was never set is none."""
+
 
 class Clock(Protocol):
     """Wall time and a monotonic stopwatch, so that tests can hold them."""

@@ -5,21 +5,24 @@ broker, for commands that judge what they are given.
 """
 
 import asyncio
+import ctypes
 import gc
 import math
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import structlog
 
 from spamguard import __version__
 from spamguard.backends import artifacts, registry, samples
 from spamguard.backends.clock import SystemClock
+from spamguard.backends.following import FollowedModel
 from spamguard.backends.kafka import KafkaBroker, KafkaConfig
 from spamguard.backends.memory import MemoryBroker
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
@@ -29,11 +32,14 @@ from spamguard.core.manifest import FILE_NAME, Manifest
 from spamguard.core.policy import PRESETS, Policy
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder, ready_judge
-from spamguard.errors import SpamguardError, TopicUnfit
+from spamguard.engine.shadow import Shadow
+from spamguard.engine.watching import ModelWatch, ReadyModel, load_ready
+from spamguard.errors import AliasNotMoved, SpamguardError, TopicUnfit
 from spamguard.interfaces import Admin, Broker, Clock
 from spamguard.stream.deciding import DecidingHandler, Topics
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
+from spamguard.stream.sampling import ShadowSamples
 from spamguard.types import Mode
 
 log = structlog.get_logger()
@@ -109,6 +115,55 @@ def load_judge(settings: Settings) -> tuple[Judge, Manifest]:
     """Return the configured model, every digest and self-test checked. Raises ModelNotFound or ModelRejected."""
     manifest, arrays = artifacts.read(model_folder(settings))
     return ready_judge(manifest, arrays), manifest
+
+
+def promote_model(settings: Settings, reference: str, *, alias: str, who: str, reason: str) -> registry.Move | None:
+    """Let an alias stand for a model that passed every check; None when it already does.
+
+    Raises ModelNotFound or ModelRejected for a model that is not fit, AliasNotMoved.
+    """
+    root = models_folder(settings)
+    folder = registry.resolve(reference, root).absolute()
+    name = f"{folder.parent.name}/{folder.name}"
+    if not registry.names(root, name, folder):
+        raise AliasNotMoved(alias=alias, detail=f"{folder} is no model of {root}, and an alias names nothing else")
+    return _move(root, alias, name, kind="promote", who=who, reason=reason)
+
+
+def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> registry.Move:
+    """Let an alias stand for what it stood for before. Raises as `promote_model` does."""
+    root = models_folder(settings)
+    current = registry.read_aliases(root).get(alias)
+    target = registry.previous(alias, current, registry.read_history(root))
+    if target is None:
+        raise AliasNotMoved(
+            alias=alias, detail="its history knows nothing it stood for before; promote a model by name"
+        )
+    move = _move(root, alias, target, kind="rollback", who=who, reason=reason)
+    if move is None:
+        raise AliasNotMoved(alias=alias, detail=f"somebody else moved it to {target} meanwhile")
+    return move
+
+
+def _move(
+    root: Path, alias: str, name: str, *, kind: Literal["promote", "rollback"], who: str, reason: str
+) -> registry.Move | None:
+    ready_judge(*artifacts.read(root / name))
+    if registry.read_aliases(root).get(alias) == name:
+        return None
+    at = datetime.fromtimestamp(SystemClock().now(), UTC).isoformat(timespec="seconds")
+    return registry.move_alias(root, alias, name, at=at, who=who, reason=reason, kind=kind)
+
+
+def login_name() -> str:
+    """Return who is at the command line."""
+    return registry.login_name()
+
+
+def alias_history(settings: Settings) -> tuple[list[registry.Move], Mapping[str, str]]:
+    """Return every move of an alias, oldest first, and what each stands for now. Raises ModelRejected."""
+    root = models_folder(settings)
+    return registry.read_history(root), registry.read_aliases(root)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -187,6 +242,12 @@ def memory_broker(settings: Settings, *, partitions: int) -> MemoryBroker:
     return MemoryBroker(dict.fromkeys(needed_topics(settings), partitions))
 
 
+def give_memory_back() -> None:
+    """Return to the system what a replaced model leaves free; glibc keeps it else, and every swap would cost more."""
+    with suppress(OSError, AttributeError):  # other C libraries have no such call, and no such habit
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Worker:
     """One process's worth of the service: joins the group, decides, publishes, answers probes."""
 
@@ -203,6 +264,10 @@ class Worker:
         self.metrics = metrics or PrometheusMetrics()
         self.health = Health(self.clock)
         self.metrics_port: int | None = None
+        self.shadow: Shadow | None = None
+        self._manifest: Manifest | None = None
+        self._loading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+        self._reloaded_lately = False
         self._broker = broker or kafka(settings)
         self._loop: StreamLoop | None = None
         self._stopped = False
@@ -216,7 +281,8 @@ class Worker:
 
     async def run(self, *, on_serving: Callable[[], Awaitable[None] | None] | None = None) -> None:
         """Serve until stopped. Raises what makes a start impossible; the metrics answer from the first moment."""
-        judge, manifest = load_judge(self.settings)
+        source = FollowedModel(self.settings.model, models_folder(self.settings))
+        ready = load_ready(source)
         server = MetricsServer(
             self.metrics,
             host=self.settings.metrics_host,
@@ -226,25 +292,48 @@ class Worker:
         )
         self.metrics_port = server.port
         engine = LiveFilter(
-            ModelHolder(judge),
+            ModelHolder(ready.judge),
             clock=self.clock,
             code_version=__version__,
             policy=policy_of(self.settings),
             on_failure=self._scoring_failed,
         )
         try:
-            self._describe(manifest)
-            await self._serve(engine, on_serving)
+            self._describe(ready.manifest)
+            watch = self._champion_watch(engine, source, in_use=ready.digest)
+            del ready  # or the first model would stay in memory for ever
+            await self._serve(engine, watch, on_serving)
         finally:
+            self._loading.shutdown(wait=False, cancel_futures=True)
             engine.close()
             server.close()
 
-    async def _serve(self, engine: LiveFilter, on_serving: Callable[[], Awaitable[None] | None] | None) -> None:
+    async def _serve(
+        self, engine: LiveFilter, watch: ModelWatch, on_serving: Callable[[], Awaitable[None] | None] | None
+    ) -> None:
         admin, producer = self._broker.admin(), self._broker.producer()
+        samples: ShadowSamples | None = None
+        shadow: Shadow | None = None
+        following: asyncio.Task[None] | None = None
         try:
             topics = await fit_topics(self.settings, admin)
             await producer.start()
-            handler = DecidingHandler(engine, producer, topics=topics, metrics=self.metrics, clock=self.clock)
+            samples = await self._shadow_samples(admin)
+            shadow = self.shadow = Shadow(
+                engine,
+                metrics=self.metrics,
+                sample=self.settings.shadow_sample,
+                on_sample=samples.publish if samples else None,
+            )
+            watches = [watch, *([self._challenger_watch(shadow)] if self.settings.shadow else [])]
+            handler = DecidingHandler(
+                engine,
+                producer,
+                topics=topics,
+                metrics=self.metrics,
+                clock=self.clock,
+                on_decided=shadow.offer,
+            )
             consumer = self._broker.consumer(
                 [self.settings.inbound_topic], group=self.settings.group, member=self.settings.member
             )
@@ -261,25 +350,110 @@ class Worker:
             log.info("serving", metrics_port=self.metrics_port, topic=self.settings.inbound_topic)
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
+            following = asyncio.create_task(self._follow(watches))
             await self._loop.run()
         finally:
-            await producer.stop()
+            if following is not None:
+                following.cancel()
+                await asyncio.wait([following])
+            if shadow is not None:
+                await shadow.close()
+            await asyncio.gather(producer.stop(), *([samples.close()] if samples else []))  # slow while Kafka is away
             await admin.close()
             log.info("stopped")
+
+    async def _shadow_samples(self, admin: Admin) -> ShadowSamples | None:
+        """Return where sampled disagreements go, None when nobody made the topic or wants them."""
+        topic = self.settings.shadow_topic
+        if not (self.settings.shadow and self.settings.shadow_sample):
+            return None
+        partitions = (await admin.partitions([topic])).get(topic)
+        return ShadowSamples(self._broker.producer(), topic=topic, partitions=partitions) if partitions else None
+
+    async def _follow(self, watches: Sequence[ModelWatch]) -> None:
+        """Look after the models, one after the other, so that no two are loaded at once."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for watch in watches:
+                await watch.look()
+            await asyncio.sleep(self.settings.model_poll_s)
+            if self._reloaded_lately:
+                self._reloaded_lately = False
+                await loop.run_in_executor(self._loading, give_memory_back)
+
+    def _champion_watch(self, engine: LiveFilter, source: FollowedModel, *, in_use: str) -> ModelWatch:
+        def swap(ready: ReadyModel, took_s: float) -> None:
+            before = engine.holder.judge.name
+            engine.holder.swap(ready.judge)
+            self._show(ready.manifest, before=before)
+            self._reloaded("champion", took_s)
+            log.info("model_swapped", model=ready.judge.name, before=before, took_s=round(took_s, 3))
+
+        return ModelWatch(
+            source,
+            clock=self.clock,
+            on_ready=swap,
+            on_refused=lambda why: self._refused("champion", why),
+            on_well=lambda: self.metrics.gauge("spamguard_model_rejected", 0, role="champion"),
+            in_use=in_use,
+            executor=self._loading,
+        )
+
+    def _challenger_watch(self, shadow: Shadow) -> ModelWatch:
+        def adopt(ready: ReadyModel | None) -> None:
+            if shadow.challenger is not None:
+                self.metrics.forget("spamguard_shadow_info", model=shadow.challenger.name)
+            shadow.challenger = None if ready is None else ready.judge
+            if ready is not None:
+                self.metrics.gauge("spamguard_shadow_info", 1, model=ready.judge.name)
+            log.info("shadow_changed", model=None if ready is None else ready.judge.name)
+
+        def swap(ready: ReadyModel, took_s: float) -> None:
+            adopt(ready)
+            self._reloaded("challenger", took_s)
+
+        self.metrics.gauge("spamguard_model_rejected", 0, role="challenger")
+        return ModelWatch(
+            FollowedModel(registry.CHALLENGER, models_folder(self.settings), optional=True),
+            clock=self.clock,
+            on_ready=swap,
+            on_refused=lambda why: self._refused("challenger", why),
+            on_well=lambda: self.metrics.gauge("spamguard_model_rejected", 0, role="challenger"),
+            on_gone=lambda: adopt(None),
+            executor=self._loading,
+        )
+
+    def _reloaded(self, role: str, took_s: float) -> None:
+        self._reloaded_lately = True
+        self.metrics.count("spamguard_model_reloads_total", role=role, outcome="swapped")
+        self.metrics.observe("spamguard_model_swap_seconds", [took_s])
+
+    def _refused(self, role: str, why: str) -> None:
+        self.metrics.count("spamguard_model_reloads_total", role=role, outcome="rejected")
+        self.metrics.gauge("spamguard_model_rejected", 1, role=role)
+        log.error("model_rejected", role=role, why=why)
+
+    def _show(self, manifest: Manifest, *, before: str | None = None) -> None:
+        """Let the metrics name the deciding model and no other."""
+        self._manifest = manifest
+        if before is not None:
+            self.metrics.forget("spamguard_model_info", model=before, code_version=__version__)
+        self.metrics.gauge("spamguard_model_info", 1, model=manifest.full_name, code_version=__version__)
+
+    def _model_age_s(self) -> float:
+        created = datetime.fromisoformat(self._manifest.created) if self._manifest else datetime.now(UTC)
+        return (datetime.fromtimestamp(self.clock.now(), UTC) - created).total_seconds()
 
     def _describe(self, manifest: Manifest) -> None:
         """Warm the model up and let the gauges tell of it."""
         self.health.model_warm = True
-        created = datetime.fromisoformat(manifest.created)
         metrics = self.metrics
-        metrics.gauge("spamguard_model_info", 1, model=manifest.full_name, code_version=__version__)
+        self._show(manifest)
+        metrics.gauge("spamguard_model_rejected", 0, role="champion")
         metrics.gauge("spamguard_enforcing", float(self.settings.mode is Mode.ENFORCE))
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
-        metrics.gauge_from(
-            "spamguard_model_age_seconds",
-            lambda: (datetime.fromtimestamp(self.clock.now(), UTC) - created).total_seconds(),
-        )
+        metrics.gauge_from("spamguard_model_age_seconds", self._model_age_s)
         log.info("model_warm", model=manifest.full_name, features=manifest.features, created=manifest.created)
 
     def _not_alive(self) -> Sequence[str]:

@@ -158,6 +158,30 @@ class ReviewCopy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     schema_version: int = SCHEMA_VERSION
 
 
+class ShadowOpinion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one model says of a message, at its own cutoffs."""
+
+    model: str  #: name/version
+    score: float | None
+    ham_cutoff: float
+    spam_cutoff: float
+    would_be: Action
+    reason: Reason
+    category: Category | None
+
+
+class ShadowReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message on which champion and challenger would act differently; never its text or a number."""
+
+    decision_id: str
+    message_id: str
+    outcome: str  #: would_block: only the challenger blocks; would_allow: only the champion does
+    champion: ShadowOpinion
+    challenger: ShadowOpinion
+    decided_at: str
+    schema_version: int = SCHEMA_VERSION
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The coordinates and reason of a record without a readable message id; never its text."""
 

@@ -1,5 +1,6 @@
 """What do many tests share? The sample texts, and a small model trained on them by the training package's pipeline."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,7 +15,7 @@ from sklearn.pipeline import FeatureUnion
 from spamguard_training.corpus import Row, read_rows
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 
-from spamguard.backends import artifacts
+from spamguard.backends import artifacts, registry
 from spamguard.core import normalize
 from spamguard.core.decide import Judge
 from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
@@ -173,3 +174,23 @@ def tiny_model(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("models") / "small" / "1.0"
     artifacts.write(folder, manifest_of(trained.arrays), artifacts.pack(trained.arrays))
     return folder
+
+
+@pytest.fixture(scope="session")
+def second_model(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of another small model: fewer rows and views, so other scores, and stricter cutoffs."""
+    arrays = train(rows[::2], views=(WORDS, CHARS)).arrays
+    folder = tmp_path_factory.mktemp("models") / "small" / "2.0"
+    manifest = manifest_of(arrays, version="2.0", ham_cutoff=0.5, spam_cutoff=0.95)
+    artifacts.write(folder, manifest, artifacts.pack(arrays))
+    return folder
+
+
+@pytest.fixture
+def two_models(tmp_path: Path, tiny_model: Path, second_model: Path) -> Path:
+    """A folder of both small models, of which small/1.0 is the champion."""
+    root = tmp_path / "registry"
+    for folder in (tiny_model, second_model):
+        shutil.copytree(folder, root / "small" / folder.name)
+    registry.write_alias(root, registry.CHAMPION, "small/1.0")
+    return root

@@ -95,7 +95,15 @@ PANELS: Final = (
     Panel("Broker errors", "Failed calls to Kafka. publish and commit are repeated or read again; nothing is lost.",
           {"{{operation}}": _rate("spamguard_broker_errors_total", "operation")}, unit="ops"),
     Panel("Models and releases", "Workers by what they run; two lines are a rolling restart, or one left half-way.",
-          {"{{model}}, spamguard {{code_version}}": f"sum by (model, code_version) (spamguard_model_info{HERE})"}),
+          {"{{model}}, spamguard {{code_version}}": f"sum by (model, code_version) (spamguard_model_info{HERE})",
+           "challenger {{model}}": f"sum by (model) (spamguard_shadow_info{HERE})"}),
+    Panel("Models swapped and rejected", "rejected now: the model that is meant is not fit, the last good one decides.",
+          {"{{role}} {{outcome}}": _rate("spamguard_model_reloads_total", "role, outcome"),
+           "rejected now: {{role}}": f"sum by (role) (spamguard_model_rejected{HERE})",
+           "swap p99 (s)": _quantile(0.99, "spamguard_model_swap_seconds")}),
+    Panel("Challenger against champion", "Messages both scored: would_block is what only the challenger blocks.",
+          {"{{outcome}}": _rate("spamguard_shadow_total", "outcome"),
+           "dropped: {{reason}}": _rate("spamguard_shadow_dropped_total", "reason")}, unit="ops"),
 )  # fmt: skip
 
 

@@ -59,13 +59,24 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manif
 
 def read_manifest(folder: Path) -> Manifest:
     """Return a folder's manifest. Raises ModelNotFound or ModelRejected."""
-    path = folder / FILE_NAME
+    return _manifest(folder, _manifest_content(folder))
+
+
+def manifest_digest(folder: Path) -> str:
+    """Return the SHA-256 of a manifest, which vouches for all its files. Raises ModelNotFound or ModelRejected."""
+    return _digest(_manifest_content(folder))
+
+
+def _manifest_content(folder: Path) -> bytes:
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+        return (folder / FILE_NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelNotFound(path=folder) from None
     except OSError as error:
         raise ModelRejected(path=folder, detail=f"{FILE_NAME} cannot be read ({error.strerror})") from None
+
+
+def _manifest(folder: Path, content: bytes) -> Manifest:
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -78,11 +89,21 @@ def read_manifest(folder: Path) -> Manifest:
 
 def read(folder: Path) -> tuple[Manifest, ModelArrays]:
     """Return a folder's manifest and arrays, every digest checked. Raises ModelNotFound or ModelRejected."""
-    manifest = read_manifest(folder)
+    return read_known(folder)[1:]
+
+
+def read_known(folder: Path) -> tuple[str, Manifest, ModelArrays]:
+    """Return the digest of the manifest that was read, and what `read` returns. Raises as it does."""
+    content = _manifest_content(folder)
+    manifest = _manifest(folder, content)
+    return _digest(content), manifest, _arrays(folder, manifest)
+
+
+def _arrays(folder: Path, manifest: Manifest) -> ModelArrays:
     files = verified_files(folder, manifest)
     try:
         with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as arrays:
-            return manifest, _unpack(manifest, dict(arrays), files[VOCABULARY].decode().splitlines())
+            return _unpack(manifest, dict(arrays), files[VOCABULARY].decode().splitlines())
     except Exception as error:  # noqa: BLE001 - a damaged archive raises a dozen types out of zipfile, zlib and numpy
         raise ModelRejected(path=folder, detail=f"{WEIGHTS} does not hold what the manifest says ({error})") from None
 

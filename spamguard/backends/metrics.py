@@ -54,6 +54,18 @@ METRICS: Final = (
            "1 for the model and release that decide now."),
     Metric("spamguard_model_age_seconds", "gauge", (),
            "How long ago the deciding model was trained."),
+    Metric("spamguard_model_reloads_total", "counter", ("role", "outcome"),
+           "Models that were to take over while running, by role (champion, challenger): swapped or rejected."),
+    Metric("spamguard_model_rejected", "gauge", ("role",),
+           "1 while the model that is meant cannot be used; the last good one still decides. The log says why."),
+    Metric("spamguard_model_swap_seconds", "histogram", (),
+           "From the sight of another model to its first possible decision; nobody waits meanwhile.", _SECONDS),
+    Metric("spamguard_shadow_info", "gauge", ("model",),
+           "1 for the challenger that scores the same messages without deciding."),
+    Metric("spamguard_shadow_total", "counter", ("outcome",),
+           "Messages the challenger scored too: agree, would_block (decided: let pass), would_allow (decided: block)."),
+    Metric("spamguard_shadow_dropped_total", "counter", ("reason",),
+           "Messages the challenger did not score: busy (the worker has better to do), failed (it raised)."),
     Metric("spamguard_enforcing", "gauge", (),
            "1 while blocks bind; 0 in observe mode."),
 )  # fmt: skip
@@ -80,6 +92,10 @@ class MemoryMetrics:
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         self.values[self._key(name, labels)] = value
+
+    def forget(self, name: str, **labels: str) -> None:
+        """Take a label set away."""
+        self.values.pop(self._key(name, labels), None)
 
     def total(self, name: str, **labels: str) -> float:
         """Return the sum over all label sets that hold these labels."""

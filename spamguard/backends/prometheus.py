@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
-from spamguard.backends.metrics import METRICS
+from spamguard.backends.metrics import BY_NAME, METRICS
 from spamguard.errors import ConfigError
 
 #: Returns what is missing; empty when all is well.
@@ -50,6 +50,11 @@ class PrometheusMetrics:
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         self._child(name, labels).set(value)
+
+    def forget(self, name: str, **labels: str) -> None:
+        """Take a label set away."""
+        self._child(name, labels)  # raises for labels the metric does not have; a child nobody knew is made and goes
+        self._metrics[name].remove(*(labels[label] for label in BY_NAME[name].labels))
 
     def gauge_from(self, name: str, read: Callable[[], float]) -> None:
         """Let a gauge be read at the moment it is scraped."""

@@ -2,20 +2,26 @@
 
 A registry is a folder: `<name>/<version>/manifest.json …` and `aliases.json`, which says what `champion` and
 `challenger` are. A model is named by a folder's path, by `name/version`, by `name` (its newest version) or by an
-alias. Aliases are replaced in one step, so a reader sees the old or the new one, never half.
+alias. Aliases are replaced in one step, so a reader sees the old or the new one, never half. `history.jsonl` beside
+them tells of every move: a line is on disk before its alias moves, so no move goes without a trace.
 """
 
+import fcntl
+import getpass
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
+
+import msgspec
 
 from spamguard.core.manifest import FILE_NAME
-from spamguard.errors import ModelNotFound, ModelRejected
+from spamguard.errors import AliasNotMoved, ModelNotFound, ModelRejected
 
 ALIASES: Final = "aliases.json"
+HISTORY: Final = "history.jsonl"
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 
@@ -51,12 +57,120 @@ def read_aliases(root: Path) -> Mapping[str, str]:
     return found
 
 
+class Move(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from", "target": "to"}):
+    """One move of an alias, as a line of the history keeps it."""
+
+    at: str  #: RFC 3339, UTC
+    who: str
+    kind: Literal["promote", "rollback"]
+    alias: str
+    source: str | None  #: name/version it stood for before; None at its first move
+    target: str  #: name/version it stands for since
+    reason: str
+
+
 def write_alias(root: Path, alias: str, target: str) -> None:
-    """Let an alias stand for name/version, in one step."""
+    """Let an alias stand for name/version, in one step, without a line in the history."""
     aliases = {**read_aliases(root), alias: target}
     draft = root / f".{ALIASES}.{os.getpid()}"
-    draft.write_text(json.dumps(aliases, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(root / ALIASES)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(aliases, indent=2, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # or a machine that loses power keeps the new name of an empty file
+        draft.replace(root / ALIASES)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def login_name() -> str:
+    """Return who moves an alias when nobody says: the login name, behind sudo too, or the user's number."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user has a number and no name
+        return f"uid {os.getuid()}"
+
+
+def move_alias(
+    root: Path, alias: str, target: str, *, at: str, who: str, reason: str, kind: Literal["promote", "rollback"]
+) -> Move:
+    """Let an alias stand for name/version and keep who did it, when and why. Raises AliasNotMoved or ModelRejected.
+
+    A process that dies between the two leaves a line whose move did not happen; what an alias stands for is said by
+    the aliases alone.
+    """
+    try:
+        with (root / HISTORY).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # moves at the same time wait for each other; closing lets go
+            source = read_aliases(root).get(alias)
+            move = Move(at=at, who=who, kind=kind, alias=alias, source=source, target=target, reason=reason)
+            size = file.seek(0, os.SEEK_END)
+            try:
+                os.write(file.fileno(), b"" if _ends_whole(root / HISTORY) else b"\n")
+                os.write(file.fileno(), msgspec.json.encode(move) + b"\n")
+                os.fsync(file.fileno())
+                write_alias(root, alias, target)
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise AliasNotMoved(alias=alias, detail=f"{root} cannot be written ({error.strerror})") from None
+    return move
+
+
+def _ends_whole(path: Path) -> bool:
+    """Return False where a dying process left half a line."""
+    return path.read_bytes()[-1:] in (b"", b"\n")
+
+
+def read_history(root: Path) -> list[Move]:
+    """Return the moves of all aliases, oldest first; lines that are no moves are left out. Raises ModelRejected."""
+    try:
+        lines = (root / HISTORY).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ModelRejected(path=root / HISTORY, detail=f"the history cannot be read ({error.strerror})") from None
+    moves = []
+    for line in lines:
+        try:
+            moves.append(msgspec.json.decode(line, type=Move))
+        except (msgspec.MsgspecError, UnicodeError):
+            continue
+    return moves
+
+
+def previous(alias: str, current: str | None, moves: Sequence[Move]) -> str | None:
+    """Return what an alias stood for before what it stands for now, or None when nobody knows.
+
+    A rollback takes a promotion back, so a second one goes one promotion further. An alias that was moved without the
+    history goes back to what the history knows last.
+
+    >>> def move(kind, source, target):
+    ...     return Move(at="", who="", kind=kind, alias="champion", source=source, target=target, reason="")
+    >>> ups = [move("promote", "a", "b"), move("promote", "b", "c")]
+    >>> previous("champion", "c", ups), previous("champion", "b", [*ups, move("rollback", "c", "b")])
+    ('b', 'a')
+    """
+    stack: list[str] = []
+    for move in moves:
+        if move.alias != alias:
+            continue
+        if move.kind == "rollback":
+            while stack and stack[-1] != move.target:
+                stack.pop()
+        elif move.source is not None and stack[-1:] != [move.source]:
+            stack.append(move.source)
+        if stack[-1:] != [move.target]:
+            stack.append(move.target)
+    while stack and stack[-1] == current:
+        stack.pop()
+    return stack[-1] if stack else None
+
+
+def names(root: Path, name: str, folder: Path) -> bool:
+    """Return whether name/version means this folder, so that an alias can stand for it."""
+    return (root / name / FILE_NAME).is_file() and (root / name).resolve() == folder.resolve()
 
 
 def resolve(reference: str, root: Path) -> Path:

@@ -1,9 +1,9 @@
-"""Which models are there, what do they say of themselves, and are they whole?"""
+"""Which models are there, what do they say of themselves, are they whole, and which of them decides?"""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.markdown import Markdown
@@ -19,13 +19,23 @@ from spamguard.errors import ModelNotFound, SpamguardError
 CARD: Final = "card.md"
 _REFERENCE: Final = "alias, name, name/version or folder"
 
+Role = Annotated[
+    Literal["champion", "challenger"],
+    typer.Option("--as", help="alias to move: the champion decides, the challenger only scores along"),
+]
+Reason = Annotated[str, typer.Option("--reason", help="why; kept in the history", show_default=False)]
+Who = Annotated[str | None, typer.Option("--by", help="who; the login name when left out", show_default=False)]
+
 
 def register(app: typer.Typer) -> None:
-    """Add `models list`, `models show` and `models verify`."""
-    group = typer.Typer(no_args_is_help=True, help="List, show and verify models.")
+    """Add `models list`, `show`, `verify`, `promote`, `rollback` and `history`."""
+    group = typer.Typer(no_args_is_help=True, help="List, show and verify models; say which one decides.")
     group.command("list")(list_models)
     group.command("show")(show)
     group.command("verify")(verify)
+    group.command("promote")(promote)
+    group.command("rollback")(rollback)
+    group.command("history")(history)
     app.add_typer(group, name="models")
 
 
@@ -188,3 +198,68 @@ def verify(
             wrong += [error] if error else []
     if wrong:
         raise wrong[0]
+
+
+def promote(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_REFERENCE)],
+    reason: Reason,
+    role: Role = "champion",
+    by: Who = None,
+    models: Models = None,
+) -> None:
+    """Let an alias stand for a model, once every digest, its normaliser and its self-tests are checked.
+
+    Running workers that follow the alias swap within their model_poll_s (a second), between two batches; nothing is
+    restarted. [bold]spamguard models rollback[/] takes it back.
+    """
+    settings = config.load({"models": models})
+    move = service.promote_model(settings, model, alias=role, who=by or service.login_name(), reason=_said(reason))
+    screen = Screen()
+    if move is None:
+        screen.say(f"{role} already stands for this model; nothing moved")
+    else:
+        _tell(screen, move.alias, move.source, move.target)
+
+
+def rollback(
+    reason: Reason,
+    role: Role = "champion",
+    by: Who = None,
+    models: Models = None,
+) -> None:
+    """Let an alias stand again for the model before, which is checked like a new one; again goes one further back."""
+    settings = config.load({"models": models})
+    move = service.roll_back(settings, alias=role, who=by or service.login_name(), reason=_said(reason))
+    _tell(Screen(), move.alias, move.source, move.target)
+
+
+def _said(reason: str) -> str:
+    """Return a reason that says something."""
+    if not reason.strip():
+        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+    return reason.strip()
+
+
+def _tell(screen: Screen, alias: str, before: str | None, after: str) -> None:
+    screen.say(Text.assemble((alias, "green"), f": {before or 'nothing'} → ", (after, "bold")))
+
+
+def history(models: Models = None) -> None:
+    """List every move of an alias, oldest first: when, what, from, to, who and why."""
+    moves, aliases = service.alias_history(config.load({"models": models}))
+    screen = Screen()
+    if not moves:
+        screen.say("no alias was moved yet")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("when", "what", "alias", "from", "to", "who"):
+        table.add_column(column, no_wrap=column == "when")
+    table.add_column("why", overflow="fold")
+    for move in moves:
+        row = (move.at, move.kind, move.alias, move.source or "–", move.target, move.who, move.reason)
+        table.add_row(*(printable(cell) for cell in row))
+    if moves:
+        screen.lay_out(table)
+    last = {move.alias: move.target for move in moves}
+    for alias in sorted(last):
+        if aliases.get(alias) != last[alias]:
+            screen.say(f"{alias} stands for {aliases.get(alias, 'nothing')} now: it was moved without this history")

@@ -172,6 +172,11 @@ def read(
             yield grams(words, view)
 
 
+#: Keys a table takes at once. A numpy call keeps the interpreter's lock; a model that is loaded while another one
+#: decides must not keep it for longer than a slice of messages does.
+PLACED_TOGETHER: Final = 1 << 14
+
+
 class KeyTable:
     """Finds the position of a key among the vocabulary's keys, for whole arrays at once.
 
@@ -180,22 +185,25 @@ class KeyTable:
     """
 
     def __init__(self, keys: Keys) -> None:
-        if len(np.unique(keys)) != len(keys) or (len(keys) and keys.min() == 0):
+        distinct = bool((keys[1:] > keys[:-1]).all()) or len(np.unique(keys)) == len(keys)
+        if not distinct or (len(keys) and keys.min() == 0):
             raise ValueError("keys must be distinct and not 0")
         self._bits = max(4, int(len(keys) * 2).bit_length())
         size = 1 << self._bits
         self._keys = np.zeros(size, dtype=np.uint64)
         self._positions = np.full(size, -1, dtype=np.int64)
-        waiting = np.arange(len(keys), dtype=np.int64)
-        slots = self._slots(keys)
+        for first in range(0, len(keys), PLACED_TOGETHER):
+            self._place(keys, np.arange(first, min(first + PLACED_TOGETHER, len(keys)), dtype=np.int64))
+
+    def _place(self, keys: Keys, waiting: Rows) -> None:
+        """Give each waiting key the next free slot; of several that want the same one, the last gets it."""
+        slots = self._slots(keys[waiting])
         while len(waiting):
-            free = self._keys[slots[waiting]] == 0
-            chosen, first = np.unique(slots[waiting[free]], return_index=True)
-            winners = waiting[free][first]
-            self._keys[chosen] = keys[winners]
-            self._positions[chosen] = winners
-            waiting = waiting[self._positions[slots[waiting]] != waiting]
-            slots[waiting] = (slots[waiting] + 1) & (size - 1)
+            free = self._keys[slots] == 0
+            self._positions[slots[free]] = waiting[free]
+            placed = self._positions[slots] == waiting
+            self._keys[slots[placed]] = keys[waiting[placed]]
+            waiting, slots = waiting[~placed], (slots[~placed] + 1) & (len(self._keys) - 1)
 
     def _slots(self, keys: Keys) -> Rows:
         mixed = (keys ^ (keys >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)

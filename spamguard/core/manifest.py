@@ -5,7 +5,7 @@ was given, and the digest of every file. Unknown fields are ignored, so that thi
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -73,3 +73,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def full_name(self) -> str:
         """Return name/version, as decisions carry it."""
         return f"{self.name}/{self.version}"
+
+
+class Sighting(NamedTuple):
+    """What a reference stands for at one moment, as far as can be told without reading the model itself."""
+
+    digest: str  #: SHA-256 of its manifest; the same digest is the same model
+    traces: tuple[tuple[str, int, int], ...]  #: name, size and change time of each file: does a copy still go on?

@@ -42,27 +42,42 @@ class LiveFilter:
         self._code_version = code_version
         self._on_failure = on_failure
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
+        self._in_hand = 0
+        #: Set while no batch is being judged: work that can wait begins then.
+        self.idle = asyncio.Event()
+        self.idle.set()
 
     async def judge(self, requests: Sequence[Request]) -> list[Decision]:
         """Return one decision a request, in order; never raises for what a message contains."""
         loop = asyncio.get_running_loop()
         judge = self.holder.judge
         decisions: list[Decision] = []
-        for first in range(0, len(requests), SLICE):
-            part = requests[first : first + SLICE]
-            decisions += await loop.run_in_executor(self._executor, self.judge_now, part, judge)
+        self._in_hand += 1
+        self.idle.clear()
+        try:
+            for first in range(0, len(requests), SLICE):
+                part = requests[first : first + SLICE]
+                decisions += await loop.run_in_executor(self._executor, self.judge_now, part, judge)
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self.idle.set()
         return decisions
 
-    def judge_now(self, requests: Sequence[Request], judge: Judge | None = None) -> list[Decision]:
-        """Return the decisions on the calling thread."""
-        judge = judge or self.holder.judge
-        conditions = Conditions(
+    def conditions(self) -> Conditions:
+        """Return what holds for a batch that is judged now."""
+        return Conditions(
             policy=self.policy,
             allow_all=self.allow_all,
             code_version=self._code_version,
             now_s=self._clock.now(),
             stopwatch=self._clock.monotonic,
         )
+
+    def judge_now(self, requests: Sequence[Request], judge: Judge | None = None) -> list[Decision]:
+        """Return the decisions on the calling thread."""
+        judge = judge or self.holder.judge
+        conditions = self.conditions()
         try:
             return decide(requests, judge, conditions)
         except Exception as error:  # noqa: BLE001 - whatever a text or a model does, the message passes and is counted

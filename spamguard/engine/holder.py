@@ -5,6 +5,7 @@ a batch in flight keeps the one it began with. What fails a check changes nothin
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 
@@ -29,6 +30,9 @@ def ready_judge(manifest: Manifest, arrays: ModelArrays) -> Judge:
     if unknown := set(manifest.kinds).difference(Category):
         detail = f"it names categories this release does not know ({', '.join(sorted(unknown))})"
         raise ModelRejected(path=manifest.full_name, detail=detail)
+    if not _is_moment(manifest.created):
+        detail = "it does not say when it was made, as RFC 3339 with an offset; its age could not be watched"
+        raise ModelRejected(path=manifest.full_name, detail=detail)
     try:
         scorer = LinearScorer(arrays)
         worst = _self_test(scorer, manifest.self_tests)
@@ -39,6 +43,13 @@ def ready_judge(manifest: Manifest, arrays: ModelArrays) -> Judge:
         detail = f"its self-test scores are off by {worst:.3g} in log-odds"
         raise ModelRejected(path=manifest.full_name, detail=detail)
     return Judge(scorer, manifest.full_name, manifest.ham_cutoff, manifest.spam_cutoff)
+
+
+def _is_moment(stated: str) -> bool:
+    try:
+        return datetime.fromisoformat(stated).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _self_test(scorer: LinearScorer, tests: Sequence[SelfTest]) -> float:

@@ -5,7 +5,7 @@ degraded. Then decisions and dead letters, one batch a partition; the decision k
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import structlog
@@ -34,6 +34,10 @@ log = structlog.get_logger()
 MAX_COPY_BYTES: Final = 900_000
 
 
+#: Called with each batch whose decisions are acknowledged; it must return at once and not raise.
+OnDecided = Callable[[Sequence[Request], Sequence[Decision]], None]
+
+
 class Topics(NamedTuple):
     """Where a batch's outcome goes; review and dead letters have their own number of partitions."""
 
@@ -56,13 +60,21 @@ class DecidingHandler:
     """Decodes, judges and publishes a batch."""
 
     def __init__(
-        self, engine: LiveFilter, producer: Producer, *, topics: Topics, metrics: Metrics, clock: Clock
+        self,
+        engine: LiveFilter,
+        producer: Producer,
+        *,
+        topics: Topics,
+        metrics: Metrics,
+        clock: Clock,
+        on_decided: OnDecided = lambda requests, decisions: None,
     ) -> None:
         self._engine = engine
         self._producer = producer
         self._topics = topics
         self._metrics = metrics
         self._clock = clock
+        self._on_decided = on_decided
 
     async def handle(self, batch: Batch) -> None:
         """Publish a decision for each message and a dead letter for each unreadable record. Raises PublishFailed."""
@@ -77,6 +89,7 @@ class DecidingHandler:
         judged = await self._reviewed(judged)
         await self._publish(judged, dead)
         self._report(judged, dead, records=len(records), score_s=judged_s - started_s)
+        self._on_decided([one.request for one in judged], [one.decision for one in judged])
 
     def _decode(
         self, records: Sequence[Record]

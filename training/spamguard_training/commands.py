@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,7 +109,15 @@ def train(
         f"{trained.manifest.budget.upper_bound:.3%}, of {trained.manifest.budget.false_positive_rate:.3%} allowed)"
     )
     if promote:
-        registry.write_alias(out, registry.CHAMPION, trained.manifest.full_name)
+        registry.move_alias(
+            out,
+            registry.CHAMPION,
+            trained.manifest.full_name,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            who=registry.login_name(),
+            reason="spamguard train --promote",
+            kind="promote",
+        )
         screen.print(f"{registry.CHAMPION} → {trained.manifest.full_name}")
     print(trained.folder)  # noqa: T201 - the one line of output a script may read
 

@@ -76,6 +76,20 @@ def test_what_is_counted_comes_out_at_the_exporter() -> None:
     assert sample("spamguard_ready") == 1
 
 
+def test_a_label_set_that_is_forgotten_is_no_longer_shown() -> None:
+    exported, kept = PrometheusMetrics(), MemoryMetrics()
+    for metrics in (exported, kept):
+        for model in ("m/1", "m/2"):
+            metrics.gauge("spamguard_model_info", 1, model=model, code_version="1")
+        metrics.forget("spamguard_model_info", model="m/1", code_version="1")
+        metrics.forget("spamguard_model_info", model="never set", code_version="1")
+        with pytest.raises(ValueError, match="label"):
+            metrics.forget("spamguard_model_info", model="m/2")
+    [family] = [f for f in exported.registry.collect() if f.name == "spamguard_model_info"]
+    assert [sample.labels["model"] for sample in family.samples] == ["m/2"]
+    assert kept.total("spamguard_model_info") == 1
+
+
 def test_what_is_counted_can_be_summed_in_memory() -> None:
     metrics = MemoryMetrics()
     metrics.count("spamguard_decisions_total", 2, action="block", reason="spam_score", category="fraud")

@@ -1,5 +1,6 @@
-"""Are models listed, shown and verified, also when one of them is damaged?"""
+"""Are models listed, shown, verified and promoted, also when one of them is damaged?"""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -97,3 +98,67 @@ def test_a_model_of_another_release_fails_at_the_last_check(spamguard: Spamguard
     assert ended.code == 4
     assert ended.lines[-1].startswith("✗")
     assert "normaliser" in ended.err
+
+
+def test_a_promotion_moves_the_alias_and_tells_from_where(spamguard: Spamguard, folder: Path) -> None:
+    ended = spamguard("models", "promote", "small/1.0", "--reason", "fewer complaints", "--models", str(folder))
+    assert ended == (0, "champion: small/2.0 → small/1.0\n", "")
+    assert registry.read_aliases(folder) == {"champion": "small/1.0"}
+    again = spamguard("models", "promote", "small/1.0", "--reason", "once more", "--models", str(folder))
+    assert (again.code, "nothing moved" in again.out) == (0, True)
+    challenger = spamguard(
+        "models", "promote", "small", "--as", "challenger", "--reason", "to see", "--by", "mei", "--models", str(folder)
+    )
+    assert challenger.out == "challenger: nothing → small/2.0\n"
+    moves = [(m.alias, m.source, m.target, m.reason) for m in registry.read_history(folder)]
+    assert moves == [
+        ("champion", "small/2.0", "small/1.0", "fewer complaints"),
+        ("challenger", None, "small/2.0", "to see"),
+    ]
+
+
+def test_a_rollback_goes_back_and_the_history_tells_all(spamguard: Spamguard, folder: Path) -> None:
+    spamguard("models", "promote", "small/1.0", "--reason", "fewer complaints", "--models", str(folder))
+    ended = spamguard("models", "rollback", "--reason", "more of them", "--by", "mei", "--models", str(folder))
+    assert ended == (0, "champion: small/1.0 → small/2.0\n", "")
+    told = spamguard("models", "history", "--models", str(folder))
+    assert told.code == 0
+    _, promoted, back = told.lines
+    assert promoted.split()[1:5] == ["promote", "champion", "small/2.0", "small/1.0"]
+    assert back.split()[1:6] == ["rollback", "champion", "small/1.0", "small/2.0", "mei"]
+    assert back.endswith("more of them")
+    further = spamguard("models", "rollback", "--reason", "more", "--models", str(folder))
+    assert (further.code, further.out) == (4, "")
+    assert "spamguard models history" in further.err
+
+
+def test_an_alias_that_was_moved_by_hand_is_said_in_the_history(spamguard: Spamguard, folder: Path) -> None:
+    assert "no alias was moved yet" in spamguard("models", "history", "--models", str(folder)).out
+    spamguard("models", "promote", "small/1.0", "--reason", "newer", "--models", str(folder))
+    registry.write_alias(folder, "champion", "small/2.0")
+    told = spamguard("models", "history", "--models", str(folder))
+    assert told.lines[-1] == "champion stands for small/2.0 now: it was moved without this history"
+
+
+def test_what_does_not_load_is_not_promoted_and_not_rolled_back_to(spamguard: Spamguard, folder: Path) -> None:
+    spamguard("models", "promote", "small/1.0", "--reason", "newer", "--models", str(folder))
+    path = folder / "small" / "2.0" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer_version": "0"}))
+    for command in (("promote", "small/2.0"), ("rollback",)):
+        ended = spamguard("models", *command, "--reason", "because", "--models", str(folder))
+        assert (ended.code, ended.out) == (4, "")
+        assert "normaliser" in ended.err
+    assert registry.read_aliases(folder) == {"champion": "small/1.0"}
+    assert len(registry.read_history(folder)) == 1
+
+
+def test_only_a_model_of_the_folder_is_promoted_and_only_with_a_reason(
+    spamguard: Spamguard, folder: Path, tiny_model: Path
+) -> None:
+    elsewhere = spamguard("models", "promote", str(tiny_model), "--reason", "mine", "--models", str(folder))
+    assert elsewhere.code == 4
+    assert "an alias names nothing else" in elsewhere.err
+    for reason in ((), ("--reason", "  ")):
+        assert spamguard("models", "promote", "small/1.0", *reason, "--models", str(folder)).code == 2
+    assert spamguard("models", "promote", "small/9", "--reason", "x", "--models", str(folder)).code == 4
+    assert registry.read_history(folder) == []

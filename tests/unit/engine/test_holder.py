@@ -32,6 +32,8 @@ def test_an_honest_model_becomes_a_judge(trained: Trained, scorer: LinearScorer)
         ({"spam_cutoff": 1.0}, "cutoffs"),
         ({"self_tests": (SelfTest(text=INVOICE, log_odds=0.0),)}, "self-test scores are off"),
         ({"kinds": ("fraud", "poetry")}, "poetry"),
+        ({"created": "yesterday"}, "when it was made"),
+        ({"created": "2026-11-24T10:00:00"}, "when it was made"),
     ],
 )
 def test_a_model_that_does_not_fit_this_release_is_refused_in_a_sentence(
