@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     decisions_topic: str = Field("sms.decisions", description="topic of decisions")
     review_topic: str = Field("sms.review", description="topic of review copies, acknowledged before a block")
     dead_letter_topic: str = Field("sms.dead-letter", description="topic of records without a readable message id")
+    control_topic: str = Field("sms.control", description="compacted topic of switches: allow-all, modes, the breaker")
+    control_file: Path = Field(
+        Path("/run/spamguard/allow-all"),
+        description="while this file exists everything is allowed, whatever Kafka says",
+    )
     max_records: int = Field(1000, ge=1, le=10_000, description="most records judged together")
     rebalance_timeout_s: float = Field(
         60.0, ge=1, le=600, description="how long a rebalance waits for a batch; above the worst batch"
@@ -62,6 +67,14 @@ class Settings(BaseSettings):
     mode: Mode = Field(Mode.ENFORCE, description="enforce blocks; observe allows and says what it would have done")
     preset: Literal["standard", "fraud-only"] = Field("standard", description="which categories of spam are blocked")
     late_after_s: float = Field(60.0, gt=0, description="decisions later than this after reception are marked late")
+    breaker: bool = Field(True, description="turn a tenant to observe when its block rate jumps far above its baseline")
+    breaker_ratio: float = Field(5.0, gt=1, description="how many times the baseline's odds open the breaker")
+    breaker_floor: float = Field(0.2, ge=0, le=1, description="block rate below which the breaker never opens")
+    breaker_ceiling: float = Field(0.8, ge=0, le=1, description="block rate that opens it while there is no baseline")
+    breaker_min_messages: int = Field(
+        200, ge=1, description="messages of a tenant in a minute below which it never opens"
+    )
+    breaker_cool_down_s: float = Field(600.0, ge=0, description="how long an open breaker stays open at least")
     metrics_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz are served")
     metrics_port: int = Field(9464, ge=0, le=65535, description="their port; 0 takes any free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

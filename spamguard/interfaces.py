@@ -4,7 +4,7 @@ Written for the person who implements one of these. Each has a real life in `bac
 that ships beside it; one contract suite (tests/contracts) is run by both.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from spamguard.types import Offsets, Outgoing, Partition, Record
@@ -102,6 +102,14 @@ class Broker(Protocol):
 
     def admin(self) -> Admin:
         """Return an admin; it connects at its first call."""
+
+    def follow(self, topic: str) -> AsyncGenerator[Sequence[Record]]:
+        """Yield a topic's records from the beginning, without a group, and then what comes, without an end.
+
+        The first batch is all that was there when it began, and may be empty; later ones come within moments of their
+        record. Of a compacted topic, a key's older records may be missing. Raises TopicUnfit when there is no such
+        topic, and BrokerUnavailable when it cannot be read (any more): whoever goes on then begins anew.
+        """
 
 
 class Metrics(Protocol):

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -22,25 +22,30 @@ import structlog
 from spamguard import __version__
 from spamguard.backends import artifacts, registry, samples
 from spamguard.backends.clock import SystemClock
+from spamguard.backends.control_file import ControlFile
 from spamguard.backends.following import FollowedModel
 from spamguard.backends.kafka import KafkaBroker, KafkaConfig
 from spamguard.backends.memory import MemoryBroker
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
+from spamguard.core.codec import encode
 from spamguard.core.decide import Judge
 from spamguard.core.manifest import FILE_NAME, Manifest
 from spamguard.core.policy import PRESETS, Policy
+from spamguard.engine.breaker import Breaker, Breakers, Limits
+from spamguard.engine.control import Controls
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder, ready_judge
 from spamguard.engine.shadow import Shadow
 from spamguard.engine.watching import ModelWatch, ReadyModel, load_ready
-from spamguard.errors import AliasNotMoved, SpamguardError, TopicUnfit
+from spamguard.errors import AliasNotMoved, BrokerUnavailable, SpamguardError, TopicUnfit
 from spamguard.interfaces import Admin, Broker, Clock
+from spamguard.stream.control import ControlFollower
 from spamguard.stream.deciding import DecidingHandler, Topics
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
 from spamguard.stream.sampling import ShadowSamples
-from spamguard.types import Mode
+from spamguard.types import Order, Outgoing, Partition
 
 log = structlog.get_logger()
 
@@ -176,6 +181,17 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+def limits_of(settings: Settings) -> Limits:
+    """Return when breakers open and close."""
+    return Limits(
+        ratio=settings.breaker_ratio,
+        floor=settings.breaker_floor,
+        ceiling=settings.breaker_ceiling,
+        min_messages=settings.breaker_min_messages,
+        cool_down_s=settings.breaker_cool_down_s,
+    )
+
+
 def kafka(settings: Settings) -> KafkaBroker:
     """Return the configured Kafka."""
     return KafkaBroker(
@@ -203,6 +219,52 @@ def offline_filter(settings: Settings, *, clock: Clock | None = None) -> LiveFil
 def needed_topics(settings: Settings) -> tuple[str, ...]:
     """Return the topics the service reads and writes, the inbound one first."""
     return settings.inbound_topic, settings.decisions_topic, settings.review_topic, settings.dead_letter_topic
+
+
+async def create_topics(settings: Settings, admin: Admin, topics: Mapping[str, int]) -> None:
+    """Create topics; the control topic has one partition and keeps the last order of every switch."""
+    control = settings.control_topic
+    configs = {control: {"cleanup.policy": "compact"}} if control in topics else {}
+    await admin.create({topic: 1 if topic == control else number for topic, number in topics.items()}, configs=configs)
+
+
+def control_file(settings: Settings) -> ControlFile:
+    """Return the control file on this machine; the workers on others look at their own."""
+    return ControlFile(settings.control_file)
+
+
+async def read_controls(settings: Settings, *, broker: Broker | None = None) -> Controls:
+    """Return what the control topic says now. Raises TopicUnfit or BrokerUnavailable."""
+    controls = Controls()
+    async with aclosing((broker or kafka(settings)).follow(settings.control_topic)) as batches:
+        async for batch in batches:
+            for record in batch:
+                with suppress(ValueError):
+                    controls = controls.told((record.key or b"").decode("utf-8", "replace"), record.value)
+            break
+    return controls
+
+
+async def give_order(settings: Settings, key: str, order: Order, *, broker: Broker | None = None) -> None:
+    """Write an order to the control topic and return when it is acknowledged.
+
+    Raises TopicUnfit, BrokerUnavailable or PublishFailed.
+    """
+    broker = broker or kafka(settings)
+    admin, producer = broker.admin(), broker.producer()
+    try:
+        if settings.control_topic not in await admin.partitions([settings.control_topic]):
+            raise TopicUnfit(detail=f"{settings.control_topic} does not exist")
+        await producer.start()
+        async with asyncio.timeout(settings.request_timeout_s):
+            order_record = Outgoing(key=key.encode(), value=encode(order))
+            await producer.publish(Partition(settings.control_topic, 0), [order_record])
+    except TimeoutError:
+        detail = f"no acknowledgement within {settings.request_timeout_s:g} s; the order may still arrive"
+        raise BrokerUnavailable(address=settings.brokers, detail=detail) from None
+    finally:
+        await producer.stop()
+        await admin.close()
 
 
 def topic_faults(settings: Settings, partitions: Mapping[str, int]) -> list[str]:
@@ -239,7 +301,7 @@ def sample_messages() -> Path:
 
 def memory_broker(settings: Settings, *, partitions: int) -> MemoryBroker:
     """Return a broker in this process's memory that holds the configured topics."""
-    return MemoryBroker(dict.fromkeys(needed_topics(settings), partitions))
+    return MemoryBroker({**dict.fromkeys(needed_topics(settings), partitions), settings.control_topic: 1})
 
 
 def give_memory_back() -> None:
@@ -271,6 +333,7 @@ class Worker:
         self._broker = broker or kafka(settings)
         self._loop: StreamLoop | None = None
         self._stopped = False
+        self._open_breakers = 0
 
     def stop(self) -> None:
         """Ask the worker to finish the batch in hand, commit, leave the group and return from `run`."""
@@ -296,6 +359,7 @@ class Worker:
             clock=self.clock,
             code_version=__version__,
             policy=policy_of(self.settings),
+            breakers=Breakers(limits_of(self.settings), enabled=self.settings.breaker, on_turn=self._breaker_turned),
             on_failure=self._scoring_failed,
         )
         try:
@@ -311,6 +375,13 @@ class Worker:
     async def _serve(
         self, engine: LiveFilter, watch: ModelWatch, on_serving: Callable[[], Awaitable[None] | None] | None
     ) -> None:
+        control = ControlFollower(
+            engine,
+            follow=lambda: self._broker.follow(self.settings.control_topic),
+            look=control_file(self.settings).look,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
         admin, producer = self._broker.admin(), self._broker.producer()
         samples: ShadowSamples | None = None
         shadow: Shadow | None = None
@@ -351,7 +422,8 @@ class Worker:
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
             following = asyncio.create_task(self._follow(watches))
-            await self._loop.run()
+            async with control.following():
+                await self._loop.run()
         finally:
             if following is not None:
                 following.cancel()
@@ -450,7 +522,6 @@ class Worker:
         metrics = self.metrics
         self._show(manifest)
         metrics.gauge("spamguard_model_rejected", 0, role="champion")
-        metrics.gauge("spamguard_enforcing", float(self.settings.mode is Mode.ENFORCE))
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
         metrics.gauge_from("spamguard_model_age_seconds", self._model_age_s)
@@ -459,6 +530,17 @@ class Worker:
     def _not_alive(self) -> Sequence[str]:
         stuck_s = max(self.health.seconds_of_batch, self.health.seconds_since_poll)
         return () if self.health.alive() else (f"no poll came back for {stuck_s:.0f} s",)
+
+    def _breaker_turned(self, tenant: str, breaker: Breaker) -> None:
+        """Say that a tenant's breaker opened or closed."""
+        rates = {"tenant": tenant, "rate": round(breaker.rate, 4), "baseline": round(breaker.baseline, 4)}
+        if breaker.opened_s is None:
+            self._open_breakers -= 1
+            log.warning("breaker_closed", **rates)
+        else:
+            self._open_breakers += 1
+            log.error("breaker_opened", **rates)
+        self.metrics.gauge("spamguard_breaker_open", self._open_breakers)
 
     def _scoring_failed(self, message_id: str, error: str) -> None:
         self.metrics.count("spamguard_scoring_failures_total", error=error)

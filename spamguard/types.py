@@ -143,6 +143,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     degraded: bool = False  #: something that should have been done could not be
     late: bool = False  #: judged longer after it was received than the configured limit
     defects: tuple[str, ...] = ()  #: names of message fields that could not be read
+    breaker: bool = False  #: allowed because the tenant's breaker is open; the reason is `observed`
     suggested_smpp_status: int = 0  #: command_status for a gateway that answers in SMPP; 0 is ESME_ROK
     timings: Timings | None = None
     decided_at: str  #: RFC 3339, UTC
@@ -191,6 +192,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     offset: int
     size_bytes: int
     seen_at_ms: int
+    schema_version: int = SCHEMA_VERSION
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What somebody switched, and why: the value of a record on the control topic; its key names the switch."""
+
+    on: bool
+    mode: Mode | None = None  #: the mode that is ordered, where the switch is a mode
+    reason: str = ""
+    who: str = ""
+    since: str = ""  #: RFC 3339, UTC
     schema_version: int = SCHEMA_VERSION
 
 

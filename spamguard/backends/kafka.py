@@ -9,7 +9,7 @@ broker that is away. docs/why.md has the experiments.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -30,6 +30,8 @@ STOP_TIMEOUT_S: Final = 4.0
 POLL_GRACE_S: Final = 0.1
 #: Between two questions whose answer is only not there yet.
 RETRY_S: Final = 0.05
+#: How long a followed topic may be silent before the broker is asked whether it has more.
+PROBE_EVERY_S: Final = 5.0
 #: The error code of a topic that is there already.
 TOPIC_EXISTS: Final = 36
 
@@ -89,11 +91,76 @@ class KafkaBroker:
         """Return an admin."""
         return KafkaAdmin(self._config)
 
+    async def follow(self, topic: str) -> AsyncGenerator[Sequence[Record]]:
+        """Yield everything, and then what comes.
 
-async def _reach(config: KafkaConfig, asking: Awaitable[_T]) -> _T:
-    """Await a broker's answer and name what is wrong when nobody gives one."""
+        A silent broker looks like a silent topic, so after some seconds of silence it is asked for the topic's end.
+        """
+        admin = self.admin()
+        try:
+            count = (await admin.partitions([topic])).get(topic, 0)
+        finally:
+            await admin.close()
+        if not count:
+            raise TopicUnfit(detail=f"{topic} does not exist")
+        places = [TopicPartition(topic, number) for number in range(count)]
+        options = self._config.client_options()
+        reader = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
+        try:
+            await _reach(self._config, reader.start())
+            reader.assign(places)
+            ends = await _reach(self._config, _follow_to_end(reader, places))
+            yield ends.records
+            while True:
+                found = await _reach(self._config, reader.getmany(timeout_ms=int(PROBE_EVERY_S * 1000)), PROBE_EVERY_S)
+                records = [_ours(record) for records in found.values() for record in records]
+                if records:
+                    yield records
+                    continue
+                positions = {place: await _reach(self._config, reader.position(place)) for place in places}
+                if any(not ends.offsets[place] <= positions[place] for place in places):
+                    raise BrokerUnavailable(
+                        address=self._config.brokers, detail=f"{topic} has records it does not give"
+                    )
+                ends = _End([], await _reach(self._config, reader.end_offsets(places)))
+                if any(ends.offsets[place] < positions[place] for place in places):
+                    raise BrokerUnavailable(address=self._config.brokers, detail=f"{topic} was made anew")
+        finally:
+            await _ended(reader.stop())
+
+
+class _End(NamedTuple):
+    """What a followed topic held, and where it ended."""
+
+    records: list[Record]
+    offsets: Mapping[TopicPartition, int]
+
+
+async def _follow_to_end(reader: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> _End:
+    """Return everything a topic holds now, read from its beginning."""
+    await reader.seek_to_beginning(*places)
+    ends: Mapping[TopicPartition, int] = await reader.end_offsets(places)
+    found: list[Record] = []
+    while any([await reader.position(place) < ends[place] for place in places]):
+        fetched = await reader.getmany(timeout_ms=200)
+        found += [_ours(record) for records in fetched.values() for record in records]
+    return _End(found, ends)
+
+
+def _ours(record: Any) -> Record:
+    return Record(
+        partition=Partition(record.topic, record.partition),
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        timestamp_ms=record.timestamp,
+    )
+
+
+async def _reach(config: KafkaConfig, asking: Awaitable[_T], longer_s: float = 0.0) -> _T:
+    """Await a broker's answer, which may take so much longer than usual, and name what is wrong when none comes."""
     try:
-        async with asyncio.timeout(config.request_timeout_s):
+        async with asyncio.timeout(config.request_timeout_s + longer_s):
             return await asking
     except TimeoutError:
         detail = f"no answer within {config.request_timeout_s:g} s"

@@ -6,7 +6,7 @@ the way a broker does.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from time import time
 from typing import Final
 
@@ -47,7 +47,7 @@ class MemoryBroker:
         return self._groups.setdefault(name, _Group())
 
     def refuse(self, what: str, times: int = 1) -> None:
-        """Let the next `times` calls fail: publishing to the topic `what`, or 'commit', or 'poll'."""
+        """Let the next `times` calls fail: publishing to the topic `what`, or 'commit', 'poll' or 'follow'."""
         self._refusals[what] = times
 
     def refuses(self, what: str) -> bool:
@@ -87,6 +87,24 @@ class MemoryBroker:
     def admin(self) -> "MemoryAdmin":
         """Return an admin."""
         return MemoryAdmin(self)
+
+    async def follow(self, topic: str) -> AsyncGenerator[Sequence[Record]]:
+        """Yield everything, and then what comes."""
+        if self.refuses("follow"):
+            raise BrokerUnavailable(address="memory", detail="refused on purpose")
+        if topic not in self.logs:
+            raise TopicUnfit(detail=f"{topic} does not exist")
+        positions = [0] * len(self.logs[topic])
+        first = True
+        while True:
+            found = [record for log, at in zip(self.logs[topic], positions, strict=True) for record in log[at:]]
+            positions = [len(log) for log in self.logs[topic]]
+            if found or first:
+                first = False
+                yield found
+            else:
+                self.arrived.clear()
+                await self.arrived.wait()
 
 
 class MemoryConsumer:

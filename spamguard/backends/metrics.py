@@ -67,7 +67,15 @@ METRICS: Final = (
     Metric("spamguard_shadow_dropped_total", "counter", ("reason",),
            "Messages the challenger did not score: busy (the worker has better to do), failed (it raised)."),
     Metric("spamguard_enforcing", "gauge", (),
-           "1 while blocks bind; 0 in observe mode."),
+           "1 while blocks bind by default; 0 in observe mode, and while everything is allowed."),
+    Metric("spamguard_allow_all", "gauge", (),
+           "1 while the kill switch is on, through the control topic or the file: nothing is blocked."),
+    Metric("spamguard_control_read", "gauge", (),
+           "1 while the control topic is read; at 0 only the file reaches this worker, and the last orders stay."),
+    Metric("spamguard_breaker_open", "gauge", (),
+           "Tenants whose breaker is open on this worker; the log names them (breaker_opened)."),
+    Metric("spamguard_breaker_passed_total", "counter", (),
+           "Messages that would have been blocked and passed, because their tenant's breaker is open."),
 )  # fmt: skip
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 

@@ -38,6 +38,15 @@ COMMANDS: Final = {
         RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"
     ),
     "serve": Command(RUN, "Read messages from Kafka and publish decisions until stopped.", "spamguard.cli.serve"),
+    "allow-all": Command(
+        RUN, "Stop all blocking, on every worker within two seconds, and back.", "spamguard.cli.control"
+    ),
+    "mode": Command(
+        RUN, "Order observe or enforce, for all or for a tenant, while the workers run.", "spamguard.cli.control"
+    ),
+    "breaker": Command(
+        RUN, "Close the breaker that turned a tenant to observe, or turn all of them off.", "spamguard.cli.control"
+    ),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),

@@ -18,7 +18,7 @@ from spamguard.cli.options import Brokers, Group, Model, Models
 from spamguard.cli.screen import DIM, Screen
 from spamguard.config import Settings
 from spamguard.errors import SpamguardError, TopicUnfit
-from spamguard.interfaces import Admin
+from spamguard.interfaces import Admin, Broker
 
 FINE, WARNING, FAULT, SKIPPED = "✓", "!", "✗", "–"
 _STYLES: Final = {FINE: "bold green", WARNING: "bold yellow", FAULT: "bold red", SKIPPED: DIM}
@@ -106,10 +106,13 @@ async def _run(
         return findings
     for name in logs.CHATTY:  # what a client library complains of is told here in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    admin = service.kafka(settings).admin()
+    broker = service.kafka(settings)
+    admin = broker.admin()
     try:
         now = datetime.now(UTC)
-        async for finding in broker_findings(settings, admin, now, create_topics=create_topics, number=number):
+        async for finding in broker_findings(
+            settings, admin, now, create_topics=create_topics, number=number, broker=broker
+        ):
             tell(finding)
     finally:
         await admin.close()
@@ -149,12 +152,18 @@ def model_finding(settings: Settings, now: datetime) -> Finding:
 
 
 async def broker_findings(
-    settings: Settings, admin: Admin, now: datetime, *, create_topics: bool = False, number: int | None = None
+    settings: Settings,
+    admin: Admin,
+    now: datetime,
+    *,
+    create_topics: bool = False,
+    number: int | None = None,
+    broker: Broker | None = None,
 ) -> AsyncIterator[Finding]:
-    """Yield what the broker says of itself, the topics, the clocks and the group."""
+    """Yield what the broker says of itself, the topics, the switches, the clocks and the group."""
     names = service.needed_topics(settings)
     try:
-        found = dict(await admin.partitions(names))
+        found = dict(await admin.partitions((*names, settings.control_topic)))
     except SpamguardError as error:
         yield _fault("broker", error)
         yield Finding(SKIPPED, "topics", "not checked, nor clock and lag: no broker answers")
@@ -162,8 +171,10 @@ async def broker_findings(
     yield Finding(FINE, "broker", f"{settings.brokers} answers")
     if create_topics:
         missing = {name: number or found.get(names[0], DEFAULT_PARTITIONS) for name in names if name not in found}
+        if settings.control_topic not in found:
+            missing[settings.control_topic] = 1
         try:
-            await admin.create(missing, configs={})
+            await service.create_topics(settings, admin, missing)
         except SpamguardError as error:
             yield _fault("created", error)
         else:
@@ -171,6 +182,11 @@ async def broker_findings(
             made = f"partitions: {_listed(missing)}" if missing else "nothing: every topic was there"
             yield Finding(FINE, "created", made)
     yield _topics_finding(settings, found)
+    if settings.control_topic not in found:
+        sentence = f"{settings.control_topic} does not exist, so `spamguard allow-all on` would reach no worker; "
+        yield Finding(WARNING, "control", f"{sentence}create it: spamguard check --create-topics")
+    elif broker is not None:
+        yield await _control_finding(settings, broker)
     if settings.inbound_topic not in found:
         yield Finding(SKIPPED, "clock", f"not checked, nor lag: {settings.inbound_topic} does not exist")
         return
@@ -193,6 +209,20 @@ def _topics_finding(settings: Settings, found: Mapping[str, int]) -> Finding:
     else:
         step = "create what is missing: spamguard check --create-topics"
     return Finding(FAULT, "topics", f"{'; '.join(faults)}. Next, {step}", TopicUnfit.exit_code)
+
+
+async def _control_finding(settings: Settings, broker: Broker) -> Finding:
+    """Return what is switched; a service that cannot read it runs all the same."""
+    if service.control_file(settings).since() is not None:
+        return Finding(WARNING, "control", f"allow-all is ON here: {settings.control_file} exists; nothing is blocked")
+    try:
+        controls = await service.read_controls(settings, broker=broker)
+    except SpamguardError as error:
+        return Finding(WARNING, "control", f"{error} The service would run, and not hear `spamguard allow-all on`.")
+    if controls.allow_all:
+        return Finding(WARNING, "control", "allow-all is ON: nothing is blocked; see `spamguard allow-all status`")
+    modes = len(controls.modes)
+    return Finding(FINE, "control", f"allow-all is off, {modes} mode{'' if modes == 1 else 's'} ordered")
 
 
 async def _clock_finding(settings: Settings, admin: Admin, now: datetime) -> Finding:

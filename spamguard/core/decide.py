@@ -61,6 +61,7 @@ class Conditions(NamedTuple):
     code_version: str
     now_s: float  #: wall time, seconds since the epoch
     stopwatch: Callable[[], float]  #: monotonic seconds, to say how long judging took
+    tripped: frozenset[str] = frozenset()  #: tenants whose breaker is open
 
 
 def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) -> list[Decision]:
@@ -96,6 +97,7 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             guard=guard,
             category=category,
             allow_all=conditions.allow_all,
+            tripped=request.message.tenant in conditions.tripped,
         )
         clues = _clues(explanations[number], texts[readable[place]] or "")
         decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues)
@@ -133,6 +135,11 @@ def without_review(decision: Decision) -> Decision:
     return msgspec.structs.replace(
         decision, action=Action.ALLOW, reason=Reason.REVIEW_UNAVAILABLE, degraded=True, suggested_smpp_status=0
     )
+
+
+def let_through(decision: Decision) -> Decision:
+    """Return a block as it is when the kill switch was turned on before it could be published."""
+    return msgspec.structs.replace(decision, action=Action.ALLOW, reason=Reason.ALLOW_ALL, suggested_smpp_status=0)
 
 
 class _Draft:
@@ -200,6 +207,7 @@ class _Draft:
             degraded=degraded,
             late=late,
             defects=message.defects if isinstance(message, DefectiveMessage) else (),
+            breaker=ruling.breaker,
             suggested_smpp_status=SMPP_BLOCKED if ruling.action is Action.BLOCK else 0,
             timings=Timings(queue_ms=float(max(0, self._now_ms - request.queued_at_ms)), score_ms=self.score_ms),
             decided_at=self._decided_at,

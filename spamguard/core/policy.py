@@ -50,12 +50,22 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
     would_be: Action
     reason: Reason
     review: bool
+    breaker: bool = False  #: observed because the tenant's breaker is open
 
 
 def rule(
-    policy: Policy, message: Message, *, spam: bool, guard: str | None, category: Category | None, allow_all: bool
+    policy: Policy,
+    message: Message,
+    *,
+    spam: bool,
+    guard: str | None,
+    category: Category | None,
+    allow_all: bool,
+    tripped: bool = False,
 ) -> Ruling:
     """Return the ruling on a message whose score is not below the ham cutoff; `spam` says it reached the spam cutoff.
+
+    `tripped` says that the breaker of the message's tenant is open.
 
     >>> rule(STANDARD, Message(message_id="m"), spam=True, guard=None, category=None, allow_all=False).action
     <Action.BLOCK: 'block'>
@@ -72,4 +82,6 @@ def rule(
         return Ruling(Action.ALLOW, Action.BLOCK, Reason.ALLOW_ALL, True)
     if policy.mode_of(message) is Mode.OBSERVE:
         return Ruling(Action.ALLOW, Action.BLOCK, Reason.OBSERVED, True)
+    if tripped:
+        return Ruling(Action.ALLOW, Action.BLOCK, Reason.OBSERVED, True, breaker=True)
     return Ruling(Action.BLOCK, Action.BLOCK, Reason.SPAM_SCORE, True)

@@ -8,10 +8,12 @@ slice raises, its messages are judged one by one, so that one hostile text canno
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 from spamguard.core.decide import Conditions, Judge, Request, decide, failed
 from spamguard.core.policy import STANDARD, Policy
+from spamguard.engine.breaker import Breakers
+from spamguard.engine.control import Controls
 from spamguard.engine.holder import ModelHolder
 from spamguard.interfaces import Clock
 from spamguard.types import Decision
@@ -21,6 +23,14 @@ SLICE: Final = 64
 
 #: Called with each message id whose judging raised, and the error's class name; never with its text.
 OnFailure = Callable[[str, str], None]
+
+
+class _Switched(NamedTuple):
+    """What was switched when a batch began."""
+
+    policy: Policy
+    allow_all: bool
+    tripped: frozenset[str]
 
 
 class LiveFilter:
@@ -33,11 +43,14 @@ class LiveFilter:
         clock: Clock,
         code_version: str,
         policy: Policy = STANDARD,
+        breakers: Breakers | None = None,
         on_failure: OnFailure = lambda message_id, error: None,
     ) -> None:
         self.holder = holder
         self.policy = policy
-        self.allow_all = False
+        #: What the operators switched; a change is another value, and holds from the next batch on.
+        self.controls = Controls()
+        self.breakers = breakers
         self._clock = clock
         self._code_version = code_version
         self._on_failure = on_failure
@@ -50,39 +63,56 @@ class LiveFilter:
     async def judge(self, requests: Sequence[Request]) -> list[Decision]:
         """Return one decision a request, in order; never raises for what a message contains."""
         loop = asyncio.get_running_loop()
-        judge = self.holder.judge
+        judge, switched = self.holder.judge, self._switched(requests)
         decisions: list[Decision] = []
         self._in_hand += 1
         self.idle.clear()
         try:
             for first in range(0, len(requests), SLICE):
                 part = requests[first : first + SLICE]
-                decisions += await loop.run_in_executor(self._executor, self.judge_now, part, judge)
+                decisions += await loop.run_in_executor(self._executor, self._judge_slice, part, judge, switched)
         finally:
             self._in_hand -= 1
             if not self._in_hand:
                 self.idle.set()
+        if self.breakers is not None:
+            tenants = (request.message.tenant for request in requests)
+            self.breakers.feed(self._clock.monotonic(), zip(tenants, decisions, strict=True))
         return decisions
 
-    def conditions(self) -> Conditions:
+    def judge_now(self, requests: Sequence[Request]) -> list[Decision]:
+        """Return the decisions on the calling thread; breakers see nothing of it."""
+        return self._judge_slice(requests, self.holder.judge, self._switched(requests))
+
+    def _switched(self, requests: Sequence[Request]) -> _Switched:
+        """Return the switches of the moment as far as they concern these requests."""
+        controls, breakers = self.controls, self.breakers
+        tripped: frozenset[str] = frozenset()
+        if breakers is not None and breakers.open:
+            tripped = frozenset(filter(breakers.holds, {request.message.tenant for request in requests}))
+        return _Switched(controls.over(self.policy), controls.allow_all, tripped)
+
+    def conditions(self, requests: Sequence[Request]) -> Conditions:
         """Return what holds for a batch that is judged now."""
+        return self._conditions(self._switched(requests))
+
+    def _conditions(self, switched: _Switched) -> Conditions:
         return Conditions(
-            policy=self.policy,
-            allow_all=self.allow_all,
+            policy=switched.policy,
+            allow_all=switched.allow_all,
             code_version=self._code_version,
             now_s=self._clock.now(),
             stopwatch=self._clock.monotonic,
+            tripped=switched.tripped,
         )
 
-    def judge_now(self, requests: Sequence[Request], judge: Judge | None = None) -> list[Decision]:
-        """Return the decisions on the calling thread."""
-        judge = judge or self.holder.judge
-        conditions = self.conditions()
+    def _judge_slice(self, requests: Sequence[Request], judge: Judge, switched: _Switched) -> list[Decision]:
+        conditions = self._conditions(switched)
         try:
             return decide(requests, judge, conditions)
         except Exception as error:  # noqa: BLE001 - whatever a text or a model does, the message passes and is counted
             if len(requests) > 1:
-                return [decision for request in requests for decision in self.judge_now([request], judge)]
+                return [decision for request in requests for decision in self._judge_slice([request], judge, switched)]
             self._on_failure(requests[0].message.message_id, type(error).__name__)
             return failed(requests, judge, conditions)
 

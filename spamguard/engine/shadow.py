@@ -97,7 +97,7 @@ class Shadow:
 
     async def _compare(self, pairs: Sequence[tuple[Request, Decision]], judge: Judge) -> None:
         asked = [request for request, _ in pairs]
-        conditions = self._engine.conditions()
+        conditions = self._engine.conditions(asked)
         try:
             loop = asyncio.get_running_loop()
             theirs = await loop.run_in_executor(self._executor, decide, asked, judge, conditions)

@@ -1,7 +1,8 @@
 """What becomes of a batch of inbound records: which decisions, review copies and dead letters are published?
 
 The order is the promise: review copies first; a block whose copy is not acknowledged is published as an allow,
-degraded. Then decisions and dead letters, one batch a partition; the decision keeps its record's key and partition.
+degraded. The kill switch is looked at once more, since copies may have waited for a broker for long. Then decisions
+and dead letters, one batch a partition; the decision keeps its record's key and partition.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from spamguard.core.codec import decision_id, decode_message, encode
-from spamguard.core.decide import Request, without_review
+from spamguard.core.decide import Request, let_through, without_review
 from spamguard.engine.filter import LiveFilter
 from spamguard.errors import PublishFailed
 from spamguard.interfaces import Clock, Metrics, Producer
@@ -86,7 +87,7 @@ class DecidingHandler:
         judged = [
             _Judged(record, request, decision) for (record, request), decision in zip(readable, decisions, strict=True)
         ]
-        judged = await self._reviewed(judged)
+        judged = self._let_through(await self._reviewed(judged))
         await self._publish(judged, dead)
         self._report(judged, dead, records=len(records), score_s=judged_s - started_s)
         self._on_decided([one.request for one in judged], [one.decision for one in judged])
@@ -132,6 +133,15 @@ class DecidingHandler:
             one._replace(decision=without_review(one.decision))
             if one.decision.action is Action.BLOCK and one.decision.decision_id in uncopied
             else one
+            for one in judged
+        ]
+
+    def _let_through(self, judged: list[_Judged]) -> list[_Judged]:
+        """Return the decisions as they are under the kill switch of this moment, which may be later than judging."""
+        if not self._engine.controls.allow_all:
+            return judged
+        return [
+            one._replace(decision=let_through(one.decision)) if one.decision.action is Action.BLOCK else one
             for one in judged
         ]
 
@@ -189,6 +199,7 @@ class DecidingHandler:
         for name, found in (
             ("spamguard_late_total", sum(one.decision.late for one in judged)),
             ("spamguard_degraded_total", sum(one.decision.degraded for one in judged)),
+            ("spamguard_breaker_passed_total", sum(one.decision.breaker for one in judged)),
             ("spamguard_defective_total", sum(isinstance(one.request.message, DefectiveMessage) for one in judged)),
         ):
             if found:

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Final
 from uuid import uuid4
 
@@ -486,3 +486,60 @@ async def test_everything_can_be_stopped_twice_and_before_it_started(broker: Bro
         await consumer.stop()
         await producer.stop()
         await admin.close()
+
+
+async def test_a_follower_gets_everything_first_and_then_what_comes_and_needs_no_group(
+    broker: Broker, topic: str
+) -> None:
+    async with Cast(broker, topic) as cast:
+        await cast.topics(2)
+        producer = await cast.producer()
+        await producer.publish(cast.place(0), [outgoing("a"), outgoing("b")])
+        await producer.publish(cast.place(1), [outgoing("c")])
+        async with aclosing(broker.follow(topic)) as one, aclosing(broker.follow(topic)) as other:
+            for batches in (one, other):
+                assert sorted(values(await anext(batches))) == ["a", "b", "c"]
+            coming = asyncio.create_task(anext(one))
+            await asyncio.sleep(0.5)
+            assert not coming.done()
+            started = time.monotonic()
+            await producer.publish(cast.place(0), [outgoing("d"), Outgoing(key=b"k", value=None)])
+            assert [record.value for record in await coming] == [b"d", None]
+            assert time.monotonic() - started < 2.0
+            assert [record.offset for record in await anext(other)] == [2, 3]
+
+
+async def test_the_first_batch_of_an_empty_topic_is_empty(broker: Broker, topic: str) -> None:
+    async with Cast(broker, topic) as cast:
+        await cast.topics(1)
+        async with aclosing(broker.follow(topic)) as batches:
+            async with asyncio.timeout(PATIENCE_S):
+                assert await anext(batches) == []
+            coming = asyncio.create_task(anext(batches))
+            await asyncio.sleep(0.1)
+            await cast.publish({0: ["first"]})
+            assert values(await coming) == ["first"]
+
+
+async def test_a_follower_that_is_left_waiting_can_be_cancelled(broker: Broker, topic: str) -> None:
+    async with Cast(broker, topic) as cast:
+        await cast.topics(1)
+
+        async def follow() -> None:
+            async with aclosing(broker.follow(topic)) as batches:
+                async for _ in batches:
+                    waiting.set()
+
+        waiting = asyncio.Event()
+        task = asyncio.create_task(follow())
+        await waiting.wait()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait((task,))
+        assert task.cancelled()
+
+
+async def test_following_a_topic_that_does_not_exist_says_so(broker: Broker, topic: str) -> None:
+    with pytest.raises(TopicUnfit, match=topic):
+        await anext(broker.follow(topic))

@@ -34,12 +34,13 @@ class Names(NamedTuple):
     decisions: str
     review: str
     dead_letter: str
+    control: str
     group: str
 
     @classmethod
     def of(cls, unique: str) -> "Names":
         """Return names that nobody else uses."""
-        return cls(*(f"{unique}.{part}" for part in ("inbound", "decisions", "review", "dead-letter", "group")))
+        return cls(*(f"{unique}.{part.replace('_', '-')}" for part in cls._fields))
 
     def environment(self) -> dict[str, str]:
         """Return the settings that name them."""
@@ -48,6 +49,7 @@ class Names(NamedTuple):
             "SPAMGUARD_DECISIONS_TOPIC": self.decisions,
             "SPAMGUARD_REVIEW_TOPIC": self.review,
             "SPAMGUARD_DEAD_LETTER_TOPIC": self.dead_letter,
+            "SPAMGUARD_CONTROL_TOPIC": self.control,
             "SPAMGUARD_GROUP": self.group,
         }
 
@@ -58,7 +60,11 @@ class Serving:
     def __init__(self, folder: Path, settings: Mapping[str, str], *arguments: str) -> None:
         self._log = folder / "stderr.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPAMGUARD_")}
-        environment |= {"SPAMGUARD_METRICS_PORT": "0", **settings}
+        environment |= {
+            "SPAMGUARD_METRICS_PORT": "0",
+            "SPAMGUARD_CONTROL_FILE": str(folder / "allow-all"),
+            **settings,
+        }
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "spamguard", *(arguments or ("serve",))],
@@ -226,8 +232,9 @@ async def create(broker: Broker, names: Names, *, partitions: int, **fewer: int)
     """Create the topics, some with another number of partitions."""
     admin = broker.admin()
     try:
+        fewer = {"control": 1, **fewer}
         topics = {name: fewer.get(field, partitions) for field, name in names._asdict().items() if field != "group"}
-        await admin.create(topics, configs={})
+        await admin.create(topics, configs={names.control: {"cleanup.policy": "compact"}})
     finally:
         await admin.close()
 

@@ -308,13 +308,9 @@ class Contrary:
         ones = np.ones(len(texts))
         return Scores(ones, 30 * ones, 9 * ones.astype(np.int64))
 
-    def kinds(self, texts: Sequence[str]) -> list[str]:
-        """Name no kinds."""
-        return []
-
     def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Explain nothing."""
-        return [Explanation(30.0, 0.0, (), 30.0) for _ in originals]
+        return [Explanation(30.0, 0.0, (), 30.0, None) for _ in originals]
 
 
 async def test_a_challenger_that_raises_and_a_shadow_topic_that_hangs_touch_no_decision(

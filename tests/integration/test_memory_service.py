@@ -15,6 +15,7 @@ import pytest
 
 from spamguard.backends.memory import MemoryBroker, MemoryProducer
 from spamguard.config import Settings, load
+from spamguard.interfaces import Clock
 from spamguard.service import Worker, memory_broker
 from spamguard.stream import loop
 from spamguard.types import Outgoing, Partition
@@ -78,9 +79,9 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, broker: MemoryBroker) -> AsyncIterator[Worker]:
+async def serving(settings: Settings, broker: MemoryBroker, *, clock: Clock | None = None) -> AsyncIterator[Worker]:
     """Run a worker until the block ends; then it is stopped, as SIGTERM does it."""
-    worker = Worker(settings, broker=broker)
+    worker = Worker(settings, broker=broker, clock=clock)
     running = asyncio.create_task(worker.run())
     try:
         yield worker

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from spamguard import config
+from spamguard import config, service
 from spamguard.backends.memory import MemoryBroker
 from spamguard.cli.check import (
     FAULT,
@@ -21,21 +21,23 @@ from spamguard.cli.check import (
     model_finding,
 )
 from spamguard.errors import BrokerUnavailable
-from spamguard.types import Outgoing, Partition
+from spamguard.types import Order, Outgoing, Partition
 from tests.unit.cli.conftest import Spamguard
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-TOPICS = {"sms.inbound": 3, "sms.decisions": 3, "sms.review": 1, "sms.dead-letter": 1}
+TOPICS = {"sms.inbound": 3, "sms.decisions": 3, "sms.review": 1, "sms.dead-letter": 1, "sms.control": 1}
 
 
 async def found(broker: MemoryBroker, **options: Any) -> dict[str, Finding]:
-    findings = [finding async for finding in broker_findings(config.load(), broker.admin(), NOW, **options)]
+    asking = broker_findings(config.load(), broker.admin(), NOW, broker=broker, **options)
+    findings = [finding async for finding in asking]
     return {finding.what: finding for finding in findings}
 
 
 async def test_all_in_place_is_all_fine() -> None:
     findings = await found(MemoryBroker(TOPICS))
-    assert [finding.mark for finding in findings.values()] == [FINE] * 4
+    assert [finding.mark for finding in findings.values()] == [FINE] * 5
+    assert findings["control"].sentence == "allow-all is off, 0 modes ordered"
     assert "sms.inbound 3, sms.decisions 3" in findings["topics"].sentence
     assert findings["clock"].sentence == "no record to compare with yet"
 
@@ -46,6 +48,25 @@ async def test_missing_topics_are_named_with_the_command_that_creates_them() -> 
     for name in ("sms.decisions", "sms.review", "sms.dead-letter", "spamguard check --create-topics"):
         assert name in findings["topics"].sentence
     assert {"clock", "lag"} < findings.keys()
+
+
+async def test_without_the_control_topic_the_service_runs_and_the_kill_switch_is_said_to_reach_nobody() -> None:
+    control = (await found(MemoryBroker({name: n for name, n in TOPICS.items() if name != "sms.control"})))["control"]
+    assert (control.mark, control.exit_code) == (WARNING, 0)
+    assert "spamguard allow-all on" in control.sentence
+    assert "spamguard check --create-topics" in control.sentence
+    broker = MemoryBroker(TOPICS)
+    broker.refuse("follow")
+    assert (await found(broker))["control"].mark == WARNING
+
+
+async def test_a_kill_switch_that_is_on_is_worth_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = MemoryBroker(TOPICS)
+    await service.give_order(config.load(), "allow_all", Order(on=True, reason="a bad model"), broker=broker)
+    assert "allow-all is ON" in (await found(broker))["control"].sentence
+    monkeypatch.setenv("SPAMGUARD_CONTROL_FILE", str(tmp_path / "allow-all"))
+    (tmp_path / "allow-all").touch()
+    assert "exists; nothing is blocked" in (await found(broker))["control"].sentence
 
 
 async def test_without_an_inbound_topic_nothing_is_asked_of_it() -> None:
@@ -65,7 +86,7 @@ async def test_missing_topics_are_created_with_as_many_partitions_as_the_inbound
     findings = await found(broker, create_topics=True, **options)
     assert findings["topics"].mark == FINE
     assert {name: len(broker.logs[name]) for name in TOPICS if name not in there} == {
-        name: partitions for name in TOPICS if name not in there
+        name: 1 if name == "sms.control" else partitions for name in TOPICS if name not in there
     }
     again = await found(broker, create_topics=True)
     assert again["created"].sentence == "nothing: every topic was there"

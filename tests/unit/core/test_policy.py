@@ -54,6 +54,20 @@ def test_fraud_only_blocks_what_harms_people_and_leaves_the_rest(category: Categ
         assert found == (ALLOW, ALLOW, Reason.CATEGORY_ALLOWED, False)
 
 
+def test_an_open_breaker_observes_and_says_that_it_was_the_breaker() -> None:
+    ruling = rule(
+        STANDARD,
+        Message(message_id="m"),
+        spam=True,
+        guard=None,
+        category=Category.FRAUD,
+        allow_all=False,
+        tripped=True,
+    )
+    assert (ruling.action, ruling.would_be, ruling.reason, ruling.breaker) == (ALLOW, BLOCK, Reason.OBSERVED, True)
+    assert ruled(tripped=True, allow_all=True) == (ALLOW, BLOCK, Reason.ALLOW_ALL, True)
+
+
 def test_observe_allows_and_says_what_it_would_have_done() -> None:
     assert ruled(Policy(mode=Mode.OBSERVE)) == (ALLOW, BLOCK, Reason.OBSERVED, True)
 

@@ -10,6 +10,7 @@ from spamguard.backends.clock import ManualClock
 from spamguard.core.decide import Judge, Request
 from spamguard.core.policy import Policy
 from spamguard.core.scorer import Explanation, LinearScorer, Scores
+from spamguard.engine.control import Controls
 from spamguard.engine.filter import SLICE, LiveFilter
 from spamguard.engine.holder import ModelHolder
 from spamguard.types import Action, Decision, Message, Mode, Reason
@@ -115,9 +116,9 @@ def test_one_hostile_message_is_isolated_counted_and_passes_degraded(
 def test_switches_take_effect_with_the_next_batch(live: LiveFilter) -> None:
     asked = requests(LOTTERY)
     assert judged(live, asked)[0].action is Action.BLOCK
-    live.allow_all = True
+    live.controls = Controls(file="")
     assert judged(live, asked)[0].reason is Reason.ALLOW_ALL
-    live.allow_all = False
+    live.controls = Controls()
     live.policy = Policy(name="watch", mode=Mode.OBSERVE)
     watched = judged(live, asked)[0]
     assert (watched.action, watched.reason, watched.policy) == (Action.ALLOW, Reason.OBSERVED, "watch")

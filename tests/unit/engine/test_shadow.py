@@ -13,6 +13,7 @@ from spamguard.core.codec import encode
 from spamguard.core.decide import Judge, Request
 from spamguard.core.policy import Policy
 from spamguard.core.scorer import LinearScorer, Scores
+from spamguard.engine.control import Controls
 from spamguard.engine.filter import SLICE, LiveFilter
 from spamguard.engine.holder import ModelHolder
 from spamguard.engine.shadow import Shadow
@@ -120,7 +121,7 @@ async def test_in_observe_mode_and_under_the_kill_switch_the_comparison_is_the_s
     shadow.challenger = Judge(scorer, "small/2.0", *NEVER)
     engine.policy = Policy(name="watch", mode=Mode.OBSERVE)
     await shadowed(engine, shadow, LOTTERY, MUM)
-    engine.allow_all = True
+    engine.controls = Controls(file="for this test")
     await shadowed(engine, shadow, LOTTERY, MUM)
     assert outcomes(metrics) == {"agree": 2, "would_allow": 2}
     await shadow.close()
