@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     mode: Mode = Field(Mode.ENFORCE, description="enforce blocks; observe allows and says what it would have done")
     preset: Literal["standard", "fraud-only"] = Field("standard", description="which categories of spam are blocked")
     late_after_s: float = Field(60.0, gt=0, description="decisions later than this after reception are marked late")
+    dead_letter_flood: int = Field(
+        100, ge=1, description="more dead letters than this within a minute raise an alarm and mark the worker degraded"
+    )
     metrics_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz are served")
     metrics_port: int = Field(9464, ge=0, le=65535, description="their port; 0 takes any free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

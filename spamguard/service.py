@@ -32,6 +32,7 @@ from spamguard.engine.holder import ModelHolder, ready_judge
 from spamguard.errors import SpamguardError, TopicUnfit
 from spamguard.interfaces import Admin, Broker, Clock
 from spamguard.stream.deciding import DecidingHandler, Topics
+from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
 from spamguard.types import Mode
@@ -202,6 +203,7 @@ class Worker:
         self.clock = clock or SystemClock()
         self.metrics = metrics or PrometheusMetrics()
         self.health = Health(self.clock)
+        self.flood = DeadLetterFlood(settings.dead_letter_flood, clock=self.clock, degraded=self.health.degraded)
         self.metrics_port: int | None = None
         self._broker = broker or kafka(settings)
         self._loop: StreamLoop | None = None
@@ -223,6 +225,7 @@ class Worker:
             port=self.settings.metrics_port,
             alive=self._not_alive,
             ready=self.health.waiting_for,
+            degraded=self._degraded,
         )
         self.metrics_port = server.port
         engine = LiveFilter(
@@ -244,7 +247,9 @@ class Worker:
         try:
             topics = await fit_topics(self.settings, admin)
             await producer.start()
-            handler = DecidingHandler(engine, producer, topics=topics, metrics=self.metrics, clock=self.clock)
+            handler = DecidingHandler(
+                engine, producer, topics=topics, metrics=self.metrics, clock=self.clock, flood=self.flood
+            )
             consumer = self._broker.consumer(
                 [self.settings.inbound_topic], group=self.settings.group, member=self.settings.member
             )
@@ -276,6 +281,7 @@ class Worker:
         metrics.gauge("spamguard_enforcing", float(self.settings.mode is Mode.ENFORCE))
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
+        metrics.gauge_from("spamguard_dead_letter_flood", lambda: float(self.flood.look()))
         metrics.gauge_from(
             "spamguard_model_age_seconds",
             lambda: (datetime.fromtimestamp(self.clock.now(), UTC) - created).total_seconds(),
@@ -285,6 +291,11 @@ class Worker:
     def _not_alive(self) -> Sequence[str]:
         stuck_s = max(self.health.seconds_of_batch, self.health.seconds_since_poll)
         return () if self.health.alive() else (f"no poll came back for {stuck_s:.0f} s",)
+
+    def _degraded(self) -> Sequence[str]:
+        """Return why the worker does less than it should, though it is ready."""
+        self.flood.look()
+        return [f"{name}: {sentence}" for name, sentence in list(self.health.degraded.items())]
 
     def _scoring_failed(self, message_id: str, error: str) -> None:
         self.metrics.count("spamguard_scoring_failures_total", error=error)

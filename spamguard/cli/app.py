@@ -38,6 +38,7 @@ COMMANDS: Final = {
         RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"
     ),
     "serve": Command(RUN, "Read messages from Kafka and publish decisions until stopped.", "spamguard.cli.serve"),
+    "dead-letters": Command(RUN, "List and replay records that got no decision.", "spamguard.cli.dead_letters"),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),

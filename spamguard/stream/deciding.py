@@ -15,6 +15,7 @@ from spamguard.core.decide import Request, without_review
 from spamguard.engine.filter import LiveFilter
 from spamguard.errors import PublishFailed
 from spamguard.interfaces import Clock, Metrics, Producer
+from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.loop import Batch
 from spamguard.types import (
     Action,
@@ -56,13 +57,21 @@ class DecidingHandler:
     """Decodes, judges and publishes a batch."""
 
     def __init__(
-        self, engine: LiveFilter, producer: Producer, *, topics: Topics, metrics: Metrics, clock: Clock
+        self,
+        engine: LiveFilter,
+        producer: Producer,
+        *,
+        topics: Topics,
+        metrics: Metrics,
+        clock: Clock,
+        flood: DeadLetterFlood,
     ) -> None:
         self._engine = engine
         self._producer = producer
         self._topics = topics
         self._metrics = metrics
         self._clock = clock
+        self._flood = flood
 
     async def handle(self, batch: Batch) -> None:
         """Publish a decision for each message and a dead letter for each unreadable record. Raises PublishFailed."""
@@ -180,8 +189,12 @@ class DecidingHandler:
         ):
             if found:
                 self._metrics.count(name, found)
+        self._flood.wrote(len(dead))
+        flooded = self._flood.look()  # then a line each would bury the alarm; the topic has them all
         for record, reason in dead:
             self._metrics.count("spamguard_dead_letters_total", reason=str(reason))
+            if flooded:
+                continue
             log.warning(
                 "dead_letter",
                 reason=str(reason),

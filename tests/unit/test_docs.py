@@ -118,7 +118,7 @@ def test_every_link_to_a_section_leads_to_a_heading(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_every_command_that_is_named_exists(page: Path) -> None:
-    named = set(re.findall(r"(?:`|bin/|\$ )spamguard ([a-z]+)", page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"(?:`|bin/|\$ )spamguard ([a-z]+(?:-[a-z]+)*)", page.read_text(encoding="utf-8")))
     assert named <= COMMANDS.keys()
 
 
