@@ -312,7 +312,7 @@ def run_until_stopped(worker: Worker) -> None:
             loop.add_signal_handler(number, worker.stop)
         await worker.run(on_serving=_settle)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())
 
 
@@ -322,7 +322,8 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the faster event loop, where there is one."""
     with suppress(ImportError):
         import uvloop
 
