@@ -42,7 +42,7 @@ def loadgen(
         str | None,
         typer.Option(
             help="shares of the kinds of messages; default "
-            + ",".join(f"{kind}={share:g}" for kind, share in MIX.items()),
+            + ", ".join(f"{kind}={share:g}" for kind, share in MIX.items()),
             show_default=False,
         ),
     ] = None,
@@ -102,8 +102,8 @@ def loadgen(
 
 
 def _words(progress: run.Progress) -> str:
-    rate = progress.sent / progress.seconds if progress.seconds else 0.0
-    return f"{progress.sent:,} sent ({rate:,.0f}/s) · {progress.decided:,} decided · {progress.missing:,} to come"
+    sent = f"{progress.sent:,} sent ({progress.sent_per_second:,.0f}/s)"
+    return f"{sent} · {progress.decided:,} decided · {progress.missing:,} to come"
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Does a decision come back for every message that is sent, once, in its place, and how long does it take?
 
 The generator is a gateway in small: it sends messages at a pace, and reads the decisions topic without a group, from
-the end it has when the generator starts. What it must remember of a message is a few numbers in arrays, 33 bytes, so
-that millions do not fill its memory. Time runs from the moment a message is handed to the producer until its decision
-is in the reader's hands.
+the end it has when the generator starts. What it must remember of a message is a few numbers in arrays, some forty
+bytes, so that millions do not fill its memory. Time runs from the moment a message is handed to the producer until its
+decision is in the reader's hands.
 """
 
 import asyncio
@@ -105,6 +105,7 @@ class Progress(NamedTuple):
     decided: int
     missing: int
     seconds: float
+    sent_per_second: float
 
 
 class _Ledger:
@@ -188,12 +189,13 @@ class Generator:
         self._plan = plan
         self._ledger = _Ledger(traffic.run)
         self._began_s = monotonic()
-        self._sending = True
+        self._send_s: float | None = None  #: how long sending took, once it is over
 
     def progress(self) -> Progress:
         """Return how far it is."""
-        ledger = self._ledger
-        return Progress(ledger.sent, ledger.decided, ledger.missing, monotonic() - self._began_s)
+        ledger, passed_s = self._ledger, monotonic() - self._began_s
+        rate = ledger.sent / max(1e-9, self._send_s or passed_s)
+        return Progress(ledger.sent, ledger.decided, ledger.missing, passed_s, rate)
 
     async def run(self) -> Report:
         """Send, wait, and report. Raises BrokerUnavailable or TopicUnfit before anything is sent."""
@@ -246,9 +248,9 @@ class Generator:
             await asyncio.sleep(0 if not plan.rate or due - made >= CHUNK else TICK_S)
         if flying:
             await asyncio.wait(flying)
-        self._sending = False
         ledger.last_s = monotonic()
-        return ledger.last_s - began_s
+        self._send_s = ledger.last_s - began_s
+        return self._send_s
 
     def _batches(self, loads: Sequence[Load], partitions: int) -> dict[int, list[tuple[Load, Outgoing]]]:
         key_by, now_s = self._plan.key_by, monotonic()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from service import PARTITIONS, Bench, launcher
+from service import PARTITIONS, Bench, end_well, launcher
 
 from spamguard import logs, service
 from spamguard.backends.kafka import KafkaConsumer
@@ -169,8 +169,8 @@ async def rounds(brokers: str, folder: Path, count: int, number: int) -> list[st
     return [
         "## Where a worker's time goes",
         f"The real worker on a real Kafka with {PARTITIONS} partitions, {count:,} messages of the load generator "
-        f"waiting, {number} rounds, a stopwatch around every stage (`tests/bench/budget.py`). The processor's own time is "
-        f"{processor:.1f} µs a message; the client's background work falls into the stage that waits.",
+        f"waiting, {number} rounds, a stopwatch around every stage (`tests/bench/budget.py`). The processor's own time "
+        f"is {processor:.1f} µs a message; the client's background work falls into the stage that waits.",
         "\n".join(lines),
     ]
 
@@ -193,4 +193,5 @@ def sections(*, quick: bool = False) -> list[str]:
 
 
 if __name__ == "__main__":
+    end_well()
     print("\n\n".join(sections(quick="--quick" in sys.argv)))

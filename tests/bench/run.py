@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--quick", action="store_true", help="fewer messages and rounds on Kafka: to see that it runs")
     options = parser.parse_args()
+    service.end_well()
     results = scoring()
     _, manifest = load_judge(load(environ={}))
     starts, memory_mb = warm_up()

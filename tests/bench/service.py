@@ -282,6 +282,16 @@ def quantile(cumulative: dict[float, float], part: float) -> float:
     return low
 
 
+def progress(words: str) -> None:
+    """Say what is measured now: it takes a quarter of an hour."""
+    print(f"… {words}", file=sys.stderr, flush=True)
+
+
+def end_well() -> None:
+    """Let SIGTERM end the run in good order, so that Kafka and the measured processes end with it."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
 def spread(figures: Sequence[float], form: str = ",.0f") -> str:
     """Return the range of figures."""
     return f"{min(figures):{form}}–{max(figures):{form}}"
@@ -295,7 +305,8 @@ async def measured(bench: Bench, *, quick: bool) -> list[str]:
     await bench.fill("bench.many", many, seed=1)
     one, plain, copy = Rates("spamguard serve, one worker", []), Rates("the plain service", []), Rates("bare copy", [])
     two = Rates("spamguard serve, two workers", [])
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
+        progress(f"round {number} of {rounds}")
         one.per_second.append((await bench.worker("bench.many", many))[0])
         plain.per_second.append(await bench.plain("bench.many", few))
         copy.per_second.append(await bench.copy("bench.many", many))
@@ -330,6 +341,7 @@ async def latency(bench: Bench, most: float, *, quick: bool) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for pace in (float(STEADY_RATE), most / 2):
+        progress(f"latency at {pace:,.0f} messages a second")
         reports: dict[float, list[dict[str, Any]]] = {interval: [] for interval in SWITCH_INTERVALS_S}
         for _ in range(rounds):
             for interval in SWITCH_INTERVALS_S:
@@ -355,6 +367,7 @@ async def latency(bench: Bench, most: float, *, quick: bool) -> list[str]:
 async def memory(bench: Bench, *, quick: bool) -> list[str]:
     """Return the section on a worker's memory over many messages."""
     count = MEMORY_MESSAGES // (10 if quick else 1)
+    progress(f"memory over {count:,} messages")
     await bench.fill("bench.memory", count, seed=2)
     decisions = bench.unique("bench.decisions")
     await bench.topics(decisions)
@@ -391,6 +404,7 @@ def main() -> None:
     """Print this part of the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages, one round: to see that it runs")
+    end_well()
     print("\n\n".join(sections(quick=parser.parse_args().quick)))
 
 
