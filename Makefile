@@ -34,7 +34,7 @@ format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## measure speed against the plain way, in one run
+bench: $(VENV)/.dev ## measure speed against the plain way and service; with Kafka's jars the whole service too
 	$(BIN)/python tests/bench/run.py --write
 
 ##@ Kafka for development

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         200, ge=1, description="messages of a tenant in a minute below which it never opens"
     )
     breaker_cool_down_s: float = Field(600.0, ge=0, description="how long an open breaker stays open at least")
+    dead_letter_flood: int = Field(
+        100, ge=1, description="more dead letters than this within a minute raise an alarm and mark the worker degraded"
+    )
     metrics_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz are served")
     metrics_port: int = Field(9464, ge=0, le=65535, description="their port; 0 takes any free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

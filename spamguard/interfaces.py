@@ -56,6 +56,31 @@ class Consumer(Protocol):
         """Leave the group and close. Never raises."""
 
 
+class Reader(Protocol):
+    """Reads one topic without a group, from wherever the caller says; it commits nothing and disturbs nobody."""
+
+    async def start(self) -> Mapping[Partition, tuple[int, int]]:
+        """Connect and return, per partition, the oldest offset that is kept and the next one to be written.
+
+        Raises BrokerUnavailable, and TopicUnfit when there is no such topic.
+        """
+
+    async def offsets_at(self, timestamp_ms: int) -> Offsets:
+        """Return the offset of each partition's first record of that moment or later, or of its end."""
+
+    def seek(self, offsets: Offsets) -> None:
+        """Read these partitions, and no others, from these offsets on; one no longer kept moves to the oldest kept."""
+
+    async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
+        """Return what is there, in offset order per partition, or an empty mapping after `timeout_s`.
+
+        Nothing is read before the first `seek`. May raise BrokerUnavailable.
+        """
+
+    async def stop(self) -> None:
+        """Close. Never raises."""
+
+
 class Producer(Protocol):
     """An idempotent publisher: a batch is acknowledged by all in-sync replicas or raises."""
 
@@ -96,6 +121,9 @@ class Broker(Protocol):
 
     def consumer(self, topics: Sequence[str], *, group: str, member: str | None = None) -> Consumer:
         """Return a consumer that is not yet started; `member` makes the membership static."""
+
+    def reader(self, topic: str) -> Reader:
+        """Return a reader without a group that is not yet started."""
 
     def producer(self) -> Producer:
         """Return a producer that is not yet started."""

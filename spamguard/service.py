@@ -42,6 +42,7 @@ from spamguard.errors import AliasNotMoved, BrokerUnavailable, SpamguardError, T
 from spamguard.interfaces import Admin, Broker, Clock
 from spamguard.stream.control import ControlFollower
 from spamguard.stream.deciding import DecidingHandler, Topics
+from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
 from spamguard.stream.sampling import ShadowSamples
@@ -325,6 +326,7 @@ class Worker:
         self.clock = clock or SystemClock()
         self.metrics = metrics or PrometheusMetrics()
         self.health = Health(self.clock)
+        self.flood = DeadLetterFlood(settings.dead_letter_flood, clock=self.clock, degraded=self.health.degraded)
         self.metrics_port: int | None = None
         self.shadow: Shadow | None = None
         self._manifest: Manifest | None = None
@@ -352,6 +354,7 @@ class Worker:
             port=self.settings.metrics_port,
             alive=self._not_alive,
             ready=self.health.waiting_for,
+            degraded=self._degraded,
         )
         self.metrics_port = server.port
         engine = LiveFilter(
@@ -404,6 +407,7 @@ class Worker:
                 metrics=self.metrics,
                 clock=self.clock,
                 on_decided=shadow.offer,
+                flood=self.flood,
             )
             consumer = self._broker.consumer(
                 [self.settings.inbound_topic], group=self.settings.group, member=self.settings.member
@@ -525,6 +529,7 @@ class Worker:
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
         metrics.gauge_from("spamguard_model_age_seconds", self._model_age_s)
+        metrics.gauge_from("spamguard_dead_letter_flood", lambda: float(self.flood.look()))
         log.info("model_warm", model=manifest.full_name, features=manifest.features, created=manifest.created)
 
     def _not_alive(self) -> Sequence[str]:
@@ -542,6 +547,11 @@ class Worker:
             log.error("breaker_opened", **rates)
         self.metrics.gauge("spamguard_breaker_open", self._open_breakers)
 
+    def _degraded(self) -> Sequence[str]:
+        """Return why the worker does less than it should, though it is ready."""
+        self.flood.look()
+        return [f"{name}: {sentence}" for name, sentence in list(self.health.degraded.items())]
+
     def _scoring_failed(self, message_id: str, error: str) -> None:
         self.metrics.count("spamguard_scoring_failures_total", error=error)
         log.error("scoring_failed", message_id=message_id, error=error)
@@ -557,7 +567,7 @@ def run_until_stopped(worker: Worker) -> None:
             loop.add_signal_handler(number, worker.stop)
         await worker.run(on_serving=_settle)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())
 
 
@@ -567,7 +577,8 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the faster event loop, where there is one."""
     with suppress(ImportError):
         import uvloop
 

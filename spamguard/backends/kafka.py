@@ -83,6 +83,10 @@ class KafkaBroker:
         """Return a consumer that is not yet started."""
         return KafkaConsumer(self._config, topics, group, member)
 
+    def reader(self, topic: str) -> "KafkaReader":
+        """Return a reader without a group that is not yet started."""
+        return KafkaReader(self._config, topic)
+
     def producer(self) -> "KafkaProducer":
         """Return a producer that is not yet started."""
         return KafkaProducer(self._config)
@@ -255,16 +259,7 @@ class KafkaConsumer:
         batch = {}
         for topic_partition, records in found.items():
             partition = self._named(topic_partition)
-            batch[partition] = [
-                Record(
-                    partition=partition,
-                    offset=record.offset,
-                    key=record.key,
-                    value=record.value,
-                    timestamp_ms=record.timestamp,
-                )
-                for record in records
-            ]
+            batch[partition] = _records(partition, records)
             self._next[partition] = records[-1].offset + 1
         return batch
 
@@ -333,6 +328,94 @@ class KafkaConsumer:
             self._fetching.cancel()
             await asyncio.wait((self._fetching,))
             self._fetching = None
+
+
+class KafkaReader:
+    """Reads a topic without a group."""
+
+    def __init__(self, config: KafkaConfig, topic: str) -> None:
+        self._config = config
+        self._topic = topic
+        self._consumer: AIOKafkaConsumer | None = None
+        self._partitions: dict[TopicPartition, Partition] = {}
+
+    async def start(self) -> Mapping[Partition, tuple[int, int]]:
+        """Connect and ask where the topic begins and ends."""
+        admin = KafkaAdmin(self._config)  # a consumer that is assigned to nothing yet knows no topic's partitions
+        try:
+            count = (await admin.partitions([self._topic])).get(self._topic)
+        finally:
+            await admin.close()
+        if count is None:
+            raise TopicUnfit(detail=f"{self._topic} does not exist")
+        self._partitions = {TopicPartition(self._topic, n): Partition(self._topic, n) for n in range(count)}
+        self._consumer = consumer = AIOKafkaConsumer(
+            **self._config.client_options(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=4 << 20,
+        )
+        try:
+            await _reach(self._config, consumer.start())
+            starts = await _reach(self._config, consumer.beginning_offsets(list(self._partitions)))
+            ends = await _reach(self._config, consumer.end_offsets(list(self._partitions)))
+        except BaseException:
+            await self.stop()
+            raise
+        return {partition: (starts[theirs], ends[theirs]) for theirs, partition in self._partitions.items()}
+
+    @property
+    def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise BrokerUnavailable(address=self._config.brokers, detail="the reader is not started")
+        return self._consumer
+
+    async def offsets_at(self, timestamp_ms: int) -> Offsets:
+        """Return the first offsets of a moment."""
+        consumer, places = self._started, list(self._partitions)
+        found = await _reach(self._config, consumer.offsets_for_times(dict.fromkeys(places, timestamp_ms)))
+        ends = await _reach(self._config, consumer.end_offsets(places))
+        return {
+            self._partitions[place]: ends[place] if found.get(place) is None else found[place].offset
+            for place in places
+        }
+
+    def seek(self, offsets: Offsets) -> None:
+        """Read from these offsets on."""
+        self._started.assign(list(map(_theirs, offsets)))
+        for partition, offset in offsets.items():
+            self._started.seek(_theirs(partition), offset)
+
+    async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
+        """Return what was fetched."""
+        if not self._started.assignment():  # there `getmany` would wait for a subscription, past its time limit
+            await asyncio.sleep(timeout_s)
+            return {}
+        try:
+            found = await self._started.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        except KafkaError as error:
+            raise BrokerUnavailable(address=self._config.brokers, detail=type(error).__name__) from None
+        return {self._partitions[place]: _records(self._partitions[place], records) for place, records in found.items()}
+
+    async def stop(self) -> None:
+        """Close."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await _ended(consumer.stop())
+
+
+def _records(partition: Partition, records: Sequence[Any]) -> list[Record]:
+    """Return aiokafka's records as ours."""
+    return [
+        Record(
+            partition=partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            timestamp_ms=record.timestamp,
+        )
+        for record in records
+    ]
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

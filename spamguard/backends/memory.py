@@ -33,6 +33,7 @@ class MemoryBroker:
     def __init__(self, topics: Mapping[str, int] | None = None) -> None:
         self.logs: dict[str, list[list[Record]]] = {}
         self.arrived = asyncio.Event()
+        self.deleted: dict[Partition, int] = {}  #: the oldest offset kept, where a reader is to find records deleted
         self._groups: dict[str, _Group] = {}
         self._refusals: dict[str, int] = {}
         for topic, partitions in (topics or {}).items():
@@ -79,6 +80,10 @@ class MemoryBroker:
     def consumer(self, topics: Sequence[str], *, group: str, member: str | None = None) -> "MemoryConsumer":
         """Return a consumer that is not yet started."""
         return MemoryConsumer(self, topics, self.group(group), member)
+
+    def reader(self, topic: str) -> "MemoryReader":
+        """Return a reader that is not yet started."""
+        return MemoryReader(self, topic)
 
     def producer(self) -> "MemoryProducer":
         """Return a producer."""
@@ -214,6 +219,65 @@ class MemoryConsumer:
             await self._rebalance(joining=False)
         self._positions = {}
         self._joined = False
+
+
+class MemoryReader:
+    """Reads a topic without a group."""
+
+    def __init__(self, broker: MemoryBroker, topic: str) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._positions: dict[Partition, int] = {}
+
+    def _logs(self) -> dict[Partition, list[Record]]:
+        return {Partition(self._topic, number): log for number, log in enumerate(self._broker.logs[self._topic])}
+
+    async def start(self) -> Mapping[Partition, tuple[int, int]]:
+        """Return where the topic begins and ends; memory forgets the oldest records only where a test deletes them."""
+        if self._topic not in self._broker.logs:
+            raise TopicUnfit(detail=f"{self._topic} does not exist")
+        return {
+            partition: (self._broker.deleted.get(partition, 0), len(log)) for partition, log in self._logs().items()
+        }
+
+    async def offsets_at(self, timestamp_ms: int) -> Offsets:
+        """Return the first offsets of a moment."""
+        return {
+            partition: next((record.offset for record in log if record.timestamp_ms >= timestamp_ms), len(log))
+            for partition, log in self._logs().items()
+        }
+
+    def seek(self, offsets: Offsets) -> None:
+        """Read from these offsets on."""
+        self._positions = dict(offsets)
+
+    async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
+        """Return what is there, or wait."""
+        await asyncio.sleep(0)
+        found = self._take(max_records)
+        if not found:
+            self._broker.arrived.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._broker.arrived.wait()
+            except TimeoutError:
+                return {}
+            found = self._take(max_records)
+        return found
+
+    def _take(self, most: int) -> dict[Partition, Sequence[Record]]:
+        found: dict[Partition, Sequence[Record]] = {}
+        for partition, position in self._positions.items():
+            first = max(position, self._broker.deleted.get(partition, 0))
+            records = self._broker.logs[partition.topic][partition.number][first : first + max(0, most)]
+            if records:
+                found[partition] = records
+                self._positions[partition] = first + len(records)
+                most -= len(records)
+        return found
+
+    async def stop(self) -> None:
+        """Nothing to close."""
 
 
 class MemoryProducer:

@@ -36,6 +36,8 @@ METRICS: Final = (
            "Partitions this worker holds; 0 on every worker means nobody filters."),
     Metric("spamguard_dead_letters_total", "counter", ("reason",),
            "Records without a readable message id; a flood means a sender changed its format."),
+    Metric("spamguard_dead_letter_flood", "gauge", (),
+           "1 while more dead letters were written within a minute than the setting dead_letter_flood allows."),
     Metric("spamguard_defective_total", "counter", (),
            "Messages judged although some of their fields could not be read."),
     Metric("spamguard_late_total", "counter", (),

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make
 from spamguard.backends.metrics import BY_NAME, METRICS
 from spamguard.errors import ConfigError
 
-#: Returns what is missing; empty when all is well.
+#: Returns what is missing or not as it should be; empty when all is well.
 Probe = Callable[[], Sequence[str]]
 
 
@@ -76,7 +76,10 @@ class _Silent(WSGIRequestHandler):
 class MetricsServer:
     """Serves the metrics and the probes until closed."""
 
-    def __init__(self, metrics: PrometheusMetrics, *, host: str, port: int, alive: Probe, ready: Probe) -> None:
+    def __init__(
+        self, metrics: PrometheusMetrics, *, host: str, port: int, alive: Probe, ready: Probe, degraded: Probe = tuple
+    ) -> None:
+        self._degraded = degraded
         self._render = make_wsgi_app(metrics.registry)
         self._probes = {"/healthz": alive, "/readyz": ready}
         try:
@@ -92,7 +95,10 @@ class MetricsServer:
         path = environ.get("PATH_INFO", "/")
         if path in self._probes:
             missing = list(self._probes[path]())
-            body = json.dumps({"ok": not missing, "waiting_for": missing}).encode() + b"\n"
+            told: dict[str, object] = {"ok": not missing, "waiting_for": missing}
+            if path == "/readyz":  # a degraded worker still takes its share: it stays ready, and says so
+                told["degraded"] = list(self._degraded())
+            body = json.dumps(told).encode() + b"\n"
             status = "503 Service Unavailable" if missing else "200 OK"
             start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
             return [body]

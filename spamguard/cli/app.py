@@ -47,6 +47,12 @@ COMMANDS: Final = {
     "breaker": Command(
         RUN, "Close the breaker that turned a tenant to observe, or turn all of them off.", "spamguard.cli.control"
     ),
+    "dead-letters": Command(RUN, "List and replay records that got no decision.", "spamguard.cli.dead_letters"),
+    "loadgen": Command(
+        RUN,
+        "Send invented traffic at a pace and report what the service decided, and how fast.",
+        "spamguard.cli.loadgen",
+    ),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
@@ -88,7 +94,7 @@ Begin with [bold]spamguard demo[/]. Settings come from options, else SPAMGUARD_�
 """
 _EPILOG: Final = """
 [bold]Exit codes[/]
-  0 ok · 1 some inputs were errors · 2 usage · 3 settings · 4 model
+  0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings · 4 model
   5 broker or topics · 6 data · 7 missing extra · 70 internal error
 """
 

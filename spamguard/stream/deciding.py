@@ -16,6 +16,7 @@ from spamguard.core.decide import Request, let_through, without_review
 from spamguard.engine.filter import LiveFilter
 from spamguard.errors import PublishFailed
 from spamguard.interfaces import Clock, Metrics, Producer
+from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.loop import Batch
 from spamguard.types import (
     Action,
@@ -68,6 +69,7 @@ class DecidingHandler:
         topics: Topics,
         metrics: Metrics,
         clock: Clock,
+        flood: DeadLetterFlood,
         on_decided: OnDecided = lambda requests, decisions: None,
     ) -> None:
         self._engine = engine
@@ -76,6 +78,7 @@ class DecidingHandler:
         self._metrics = metrics
         self._clock = clock
         self._on_decided = on_decided
+        self._flood = flood
 
     async def handle(self, batch: Batch) -> None:
         """Publish a decision for each message and a dead letter for each unreadable record. Raises PublishFailed."""
@@ -204,8 +207,12 @@ class DecidingHandler:
         ):
             if found:
                 self._metrics.count(name, found)
+        self._flood.wrote(len(dead))
+        flooded = self._flood.look()  # then a line each would bury the alarm; the topic has them all
         for record, reason in dead:
             self._metrics.count("spamguard_dead_letters_total", reason=str(reason))
+            if flooded:
+                continue
             log.warning(
                 "dead_letter",
                 reason=str(reason),

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import budget
+import service
 from plain_way import plain_way
 
 from spamguard.backends import registry
@@ -110,7 +112,9 @@ def main() -> None:
     """Run everything and print, or write, the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--quick", action="store_true", help="fewer messages and rounds on Kafka: to see that it runs")
     options = parser.parse_args()
+    service.end_well()
     results = scoring()
     _, manifest = load_judge(load(environ={}))
     starts, memory_mb = warm_up()
@@ -127,9 +131,8 @@ def main() -> None:
             "## Start and memory",
             f"A fresh process to a verified, warm model: {statistics.median(starts):.2f} s "
             f"({min(starts):.2f}–{max(starts):.2f}); its peak memory {memory_mb} MB.",
-            "## Not measured yet",
-            "The whole service against the plain service and the bare copy, latency at a steady rate, two processes, "
-            "memory over a million messages.",
+            *service.sections(quick=options.quick),
+            *budget.sections(quick=options.quick),
         ]
     )
     print(report)

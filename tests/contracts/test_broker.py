@@ -17,7 +17,7 @@ import pytest
 from spamguard.backends.kafka import KafkaBroker, KafkaConfig
 from spamguard.backends.memory import MemoryBroker
 from spamguard.errors import CommitRefused, PublishFailed, TopicUnfit
-from spamguard.interfaces import Broker, Consumer, Producer
+from spamguard.interfaces import Broker, Consumer, Producer, Reader
 from spamguard.types import Offsets, Outgoing, Partition, Record
 
 COMMIT_S: Final = 5.0
@@ -543,3 +543,47 @@ async def test_a_follower_that_is_left_waiting_can_be_cancelled(broker: Broker, 
 async def test_following_a_topic_that_does_not_exist_says_so(broker: Broker, topic: str) -> None:
     with pytest.raises(TopicUnfit, match=topic):
         await anext(broker.follow(topic))
+
+
+async def test_a_reader_without_a_group_finds_ends_and_moments_and_reads_from_where_it_is_told(
+    broker: Broker, topic: str
+) -> None:
+    async with Cast(broker, topic) as cast:
+        await cast.topics(2)
+        await cast.publish({0: ["a0", "a1", "a2"], 1: ["b0"]})
+        await asyncio.sleep(0.05)
+        moment_ms = int(time.time() * 1000)
+        await asyncio.sleep(0.05)
+        await cast.publish({0: ["a3"]})
+        reader = broker.reader(topic)
+        try:
+            assert dict(await reader.start()) == {cast.place(0): (0, 4), cast.place(1): (0, 1)}
+            assert dict(await reader.offsets_at(moment_ms)) == {cast.place(0): 3, cast.place(1): 1}
+            assert await reader.poll(max_records=10, timeout_s=0.1) == {}
+            for offset, expected in ((1, ["a1", "a2", "a3"]), (3, ["a3"]), (0, ["a0", "a1", "a2", "a3"])):
+                reader.seek({cast.place(0): offset})
+                assert values(await read_by(reader, len(expected))) == expected
+            reader.seek({cast.place(0): 4, cast.place(1): 1})
+            await cast.publish({1: ["b1"]})
+            assert values(await read_by(reader, 1)) == ["b1"]
+        finally:
+            await reader.stop()
+
+
+async def test_a_reader_of_a_topic_that_does_not_exist_says_so(broker: Broker, topic: str) -> None:
+    reader = broker.reader(topic)
+    with pytest.raises(TopicUnfit, match=topic):
+        await reader.start()
+    await reader.stop()
+
+
+async def read_by(reader: Reader, count: int) -> list[Record]:
+    """Return the next records, and whatever else comes within a moment."""
+    found: list[Record] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        batch = await reader.poll(max_records=10, timeout_s=0.2)
+        found += [record for records in batch.values() for record in records]
+        if len(found) >= count and not batch:
+            break
+    return found

@@ -5,6 +5,7 @@ The real worker on the broker in memory, which fails on demand.
 
 import asyncio
 import json
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from structlog.testing import capture_logs
 
 from spamguard.backends.memory import MemoryBroker, MemoryProducer
 from spamguard.config import Settings, load
@@ -186,6 +188,35 @@ async def test_an_endless_message_id_is_a_dead_letter_and_stops_nobody(
         await until(lambda: lag(broker) == 0)
     (letter,) = published(broker, "sms.dead-letter")
     assert (letter["reason"], letter["offset"]) == ("no_message_id", 0)
+
+
+async def test_a_flood_of_dead_letters_is_said_in_probe_gauge_and_log_and_the_worker_stays_ready(
+    settings: Settings, broker: MemoryBroker
+) -> None:
+    limited = settings.model_copy(update={"dead_letter_flood": 20})
+    publish(broker, [Outgoing(key=None, value=b"not json")] * 20 + [message("m", MUM)])
+    with capture_logs() as logged:
+        async with serving(limited, broker) as worker:
+            await until(lambda: lag(broker) == 0)
+            assert (await asyncio.to_thread(readyz, worker))["degraded"] == []
+            assert metric(worker, "spamguard_dead_letter_flood") == 0
+            publish(broker, [Outgoing(key=None, value=b"not json")] * 40)
+            await until(lambda: lag(broker) == 0)
+            told = await asyncio.to_thread(readyz, worker)
+            assert told["ok"]
+            assert told["degraded"] == ["dead_letter_flood: 60 dead letters within a minute; the limit is 20"]
+            assert metric(worker, "spamguard_dead_letter_flood") == 1
+            assert metric(worker, "spamguard_dead_letters_total") == 60
+    events = Counter(line["event"] for line in logged)
+    assert events["dead_letter_flood"] == 1
+    assert events["dead_letter"] < 60  # a line each would bury the alarm
+
+
+def readyz(worker: Worker) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.metrics_port}/readyz", timeout=5) as answer:
+        assert answer.status == 200
+        told: dict[str, Any] = json.load(answer)
+        return told
 
 
 async def test_a_refused_publication_is_repeated_until_it_is_acknowledged_and_repeats_are_the_same(

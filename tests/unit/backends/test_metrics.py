@@ -105,6 +105,7 @@ class Probes:
     def __init__(self) -> None:
         self.alive: list[str] = []
         self.ready: list[str] = ["model", "group"]
+        self.degraded: list[str] = []
 
 
 @pytest.fixture
@@ -118,7 +119,14 @@ def server(probes: Probes) -> Iterator[MetricsServer]:
     """A server on a free port."""
     metrics = PrometheusMetrics()
     metrics.count("spamguard_late_total", 5)
-    serving = MetricsServer(metrics, host="127.0.0.1", port=0, alive=lambda: probes.alive, ready=lambda: probes.ready)
+    serving = MetricsServer(
+        metrics,
+        host="127.0.0.1",
+        port=0,
+        alive=lambda: probes.alive,
+        ready=lambda: probes.ready,
+        degraded=lambda: probes.degraded,
+    )
     yield serving
     serving.close()
 
@@ -136,11 +144,21 @@ def asked(server: MetricsServer, path: str) -> tuple[int, str]:
 
 def test_the_probes_say_200_or_503_and_what_is_missing(server: MetricsServer, probes: Probes) -> None:
     status, body = asked(server, "/readyz")
-    assert (status, json.loads(body)) == (503, {"ok": False, "waiting_for": ["model", "group"]})
+    assert (status, json.loads(body)) == (
+        503,
+        {"ok": False, "waiting_for": ["model", "group"], "degraded": []},
+    )
     assert asked(server, "/healthz")[0] == 200
     probes.ready, probes.alive = [], ["loop"]
-    assert asked(server, "/readyz") == (200, '{"ok": true, "waiting_for": []}\n')
+    assert asked(server, "/readyz") == (200, '{"ok": true, "waiting_for": [], "degraded": []}\n')
     assert asked(server, "/healthz")[0] == 503
+
+
+def test_a_degraded_worker_stays_ready_and_says_why(server: MetricsServer, probes: Probes) -> None:
+    probes.ready, probes.degraded = [], ["dead_letter_flood: 101 within a minute"]
+    status, body = asked(server, "/readyz")
+    assert (status, json.loads(body)["degraded"]) == (200, probes.degraded)
+    assert "degraded" not in asked(server, "/healthz")[1]
 
 
 def test_the_numbers_are_served_and_any_other_path_says_where(server: MetricsServer) -> None:
