@@ -16,10 +16,11 @@ from rich.table import Table
 
 from spamguard.backends import artifacts, registry
 from spamguard.core import normalize
-from spamguard.core.decide import SCORE_DIGITS
+from spamguard.core.decide import SCORE_DIGITS, Judge
 from spamguard.core.scorer import LinearScorer
 from spamguard.errors import DataError, ModelRejected
-from spamguard_training.corpus import corpus_paths, read_corpus
+from spamguard_training.attacks import QUERIES, matrix, sample
+from spamguard_training.corpus import Row, corpus_paths, read_corpus
 from spamguard_training.evaluate import report
 from spamguard_training.fit import headline_sources, normalized
 from spamguard_training.recipe import Recipe, read_recipe
@@ -108,6 +109,20 @@ def evaluate(
     models: Annotated[
         Path | None, typer.Option(help="folder of models; the shipped ones when left out", envvar="SPAMGUARD_MODELS")
     ] = None,
+    attacks: Annotated[
+        bool, typer.Option("--attacks", help="write spam and ham in many ways, and count what is still decided alike")
+    ] = False,
+    variants: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of tables of variants for --attacks; without it some are not run", show_default=False
+        ),
+    ] = None,
+    rows_at_most: Annotated[
+        int, typer.Option("--rows", help="rows to attack, in whole near-duplicate groups", min=1)
+    ] = 2000,
+    queries: Annotated[int, typer.Option(help="scores a greedy attacker may ask for, a message", min=0)] = QUERIES,
+    seed: Annotated[int, typer.Option(help="seed of the sample and of the attacks")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print every figure as JSON")] = False,
 ) -> None:
     """Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.
@@ -120,6 +135,10 @@ def evaluate(
         raise ModelRejected(path=manifest.full_name, detail="it was trained under another normaliser version")
     rows, _ = read_corpus([path for given in data for path in corpus_paths(given)])
     scorer = LinearScorer(arrays)
+    if attacks:
+        judge = Judge(scorer, manifest.full_name, manifest.ham_cutoff, manifest.spam_cutoff)
+        _attack(sample(rows, rows_at_most, seed), judge, variants, seed=seed, queries=queries, as_json=as_json)
+        return
     texts = normalized([row.text for row in rows])
     probability = np.zeros(len(texts))
     for first in range(0, len(texts), 1000):
@@ -139,6 +158,59 @@ def evaluate(
     screen = Console()
     screen.print(_report_table(figures, manifest.full_name))
     screen.print(f"calibration: {figures.get('calibration')}" if "calibration" in figures else "")
+
+
+def _attack(rows: list[Row], judge: Judge, variants: Path | None, *, seed: int, queries: int, as_json: bool) -> None:
+    """Print the matrix of writings."""
+    screen = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=screen, transient=True
+    ) as bar:
+        task = bar.add_task("attacking", total=None)
+        figures = matrix(
+            rows,
+            judge,
+            variants=variants,
+            seed=seed,
+            queries=queries,
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    if as_json:
+        json.dump(figures, sys.stdout, ensure_ascii=False, indent=2)
+        sys.stdout.write("\n")
+        return
+    screen = Console()
+    screen.print(_matrix_table(figures), crop=False)
+    for name, why in figures["not_run"].items():
+        screen.print(f"not run: {name} ({why})", markup=False)
+
+
+def _matrix_table(figures: Mapping[str, Any]) -> Table:
+    """Return the matrix for a terminal."""
+    title = f"{figures['model']}: {figures['spam']:,} spam, {figures['ham']:,} ham, {figures['groups']:,} groups"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("writing")
+    for heading in ("changed", "recall", "kept", "95 %", "ham blocked", "more than clean", "95 %", "table undone"):
+        table.add_column(heading, justify="right")
+    for name, found in {"clean": figures["clean"], **figures["writings"], **figures["attackers"]}.items():
+        kept, cells = found["recall_kept"], ["", "", ""]
+        if "ham_blocked" in found:
+            more = found["ham_difference"]
+            cells = [
+                f"{found['ham_blocked']['value']:.2%}",
+                f"{more['value']:+.2%}",
+                f"{more['low']:+.2%} – {more['high']:+.2%}",
+            ]
+        table.add_row(
+            name,
+            f"{found['changed']:.0%}" if "changed" in found else "",
+            f"{found['recall']['value']:.1%}",
+            f"{kept['value']:.1%}",
+            f"{kept['low']:.1%} – {kept['high']:.1%}",
+            *cells,
+            f"{figures['overlap'][name]['share']:.0%}" if name in figures["overlap"] else "",
+        )
+    return table
 
 
 def _with(recipe: Recipe, **changes: Any) -> Recipe:
