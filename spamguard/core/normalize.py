@@ -6,8 +6,8 @@ original; it costs more and runs only where a clue is to be shown. Both use the 
 
 Folding happens per character (Unicode NFKD without marks, lower case, Traditional → Simplified, TR39 look-alikes,
 enclosed figures; invisible and private-use characters vanish), so it is total, linear and has exact offsets.
-The rewrites join Han characters that were pushed apart, join l e t t e r s, and replace links, phones and numbers by
-one private-use character each: a model can neither learn nor leak a number.
+The rewrites join Han characters that were pushed or split apart, join l e t t e r s, give contact handles and spelt-out
+figures their usual form, and replace links, phones and numbers by one private-use character each: a model can neither learn nor leak a number.
 """
 
 import re
@@ -58,11 +58,14 @@ _SYMBOLS = (
     "\U0001f000-\U0001faff"
 )
 _PAUSES = ".,;:!?"
+_EDGE = r"[ -@\[-`{-~]"  # ASCII but letters
 #: Symbols between Han characters; more than these make a line that separates.
 _APART = re.compile(rf"[{_SYMBOLS}](?<=[{_HAN}].)[{_SYMBOLS}]{{0,15}}+(?=[{_HAN}])")
 #: Pauses on both sides of a single Han character: 代.开.发.票; nobody pauses so often.
 _PAUSED = re.compile(
-    rf"[{_PAUSES}](?<=[{_HAN}].)(?=[{_HAN}])(?:(?<=[{_PAUSES}][{_HAN}].)|(?=[{_HAN}][{_PAUSES}][{_HAN}]))"
+    rf"[{_PAUSES}](?<=[{_HAN}].)(?=[{_HAN}])(?:(?<=[{_PAUSES}][{_HAN}].)|(?=[{_HAN}][{_PAUSES}][{_HAN}])"
+    rf"|(?:(?<=^[{_HAN}].)|(?<={_EDGE}[{_HAN}].))(?=[{_HAN}](?:{_EDGE}|$)))",
+    re.MULTILINE,
 )
 #: Characters written as their two parts: 扌甲 for 押, with or without something between.
 _SPLIT_TO = dict(
@@ -82,20 +85,27 @@ _SPLIT = re.compile(
 _LETTERS_APART = re.compile(
     rf"[a-z0-9](?<![a-z0-9{_OURS}].)(?:(?: [a-z0-9]){{2,}}|([.*_\-])[a-z](?:\1[a-z]){{2,}})(?![a-z0-9{_OURS}])"
 )
-#: A figure for a letter inside a word: pr1ze, f0r; not where it may be a mask (x) or one of many (a1b2).
-_LEET = re.compile(r"[013457$](?<=[a-wyz].)(?=[a-wyz])(?:(?<=[a-z]{2}.)|(?=[a-z]{2}))")
-_LEET_TO = dict(zip("013457$", "oieasts", strict=True))
-#: Five and more Chinese numerals in a row are a number spelt out: years have four, amounts have 拾 and 佰.
+#: A figure for a letter inside a word, pr1ze, or letters for figures, 1OO; not where it may be a mask (x) or one of
+#: many (a1b2).
+_LEET = re.compile(
+    r"[013457oil](?:(?<=[0-9][oil])[oil]{0,7}(?=[0-9])"
+    r"|(?<![oil])(?<=[a-wyz].)(?=[a-wyz])(?:(?<=[a-z]{2}.)|(?=[a-z]{2})))"
+)
+_LEET_TO = str.maketrans("013457oil", "oieast011")
+#: Five and more Chinese numerals in a row are a number spelt out: years have four. Capitals (壹贰叁) mean a figure even
+#: alone, where they are no surname and no amount in 拾 and 佰.
 _NUMERALS = re.compile(
-    r"[〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖][〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖0-9]{4,}"
+    r"[〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖](?:[〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖0-9]{4,}"
+    r"|(?<=[零壹贰叁肆伍陆柒捌玖])[零壹贰叁肆伍陆柒捌玖0-9]+(?![拾佰仟])"
+    r"|(?<=[壹贰叁柒捌玖])(?![拾佰仟])|(?<=[肆伍陆])(?=[元折月日年号点分时万倍千百%]))"
 )
 _NUMERALS_TO = str.maketrans("〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖", "001123456789123456789")
 #: Where to write to, in Latin letters: v信, vx, +v, weixin; not inside a word or a link.
 _LATIN_HANDLE = re.compile(
-    rf"[+vwq](?:(?<=\+)(?<![!-~{_OURS}].)[vw]x?信?(?![a-z])"
-    r"|(?<=加v)x?(?![a-z信芯 .\-])"
+    rf"[+vwq](?:(?<=\+)(?<![!-~{_OURS}].)[vw]x?信?(?![a-z{_OURS}])"
+    rf"|(?<=加v)x?(?![a-z信芯 .\-{_OURS}])"
     rf"|(?<=[vw])(?<![a-z{_OURS}].)(?:x|ei)?[ .\-]?[信芯]"
-    rf"|(?<=[vw])(?<![!-~{_OURS}].)(?:x|e ?chat|ei ?xin)(?![a-z.\-/@_])"
+    rf"|(?<=[vw])(?<![!-~{_OURS}].)(?:x|e ?chat|ei ?xin)(?![a-z.\-/@_{_OURS}])"
     rf"|(?<=q)(?<![a-z0-9{_OURS}].)[ .\-]q(?![a-z0-9{_OURS}]))"
 )
 #: … and in Han: 薇信, 扣扣; what is a word of its own only before or behind what shows it.
@@ -182,8 +192,8 @@ def _recombined(match: re.Match[str]) -> str:
 
 
 def _letter(match: re.Match[str]) -> str:
-    """Return the letter that a figure looks like."""
-    return _LEET_TO[match.group()]
+    """Return the letter that a figure looks like, or the figures that letters look like."""
+    return match.group().translate(_LEET_TO)
 
 
 def _dot(match: re.Match[str]) -> str:

@@ -17,12 +17,16 @@ from spamguard.service import load_judge
 from tests.cast import MUM
 
 FAMILIES = Path(__file__).parents[3] / "datasets" / "families"
-#: Share of the clean recall that the worst writing must keep; measured 2026-11-24, and the margin under it.
-LEAST_KEPT = 0.90
-#: More ham blocked than in clean writing, at most: a share of all ham; measured, and the margin above it.
-MOST_MORE_HAM = 0.02
-#: What no normaliser can undo, with its own bound: other words dilute a text's weight, initials leave no word.
-LEAST_KEPT_OF = {"good words added": 0.30, "initials": 0.85}
+#: Share of the clean recall that every writing must keep; measured 0.95 and more, less a margin of 0.03.
+LEAST_KEPT = 0.92
+#: More ham blocked than in clean writing, at most, as a share of all ham; measured below 0.002.
+MOST_MORE_HAM = 0.005
+#: What still pays (docs/why.md says why), at what was measured less a margin of 0.04 to 0.06.
+LEAST_KEPT_OF = {
+    "dots between all": 0.82, "Chinese numerals": 0.85, "split characters": 0.78, "split characters with spaces": 0.78,
+    "leet": 0.79, "spaced Latin letters": 0.83, "initials": 0.87, "sentences shuffled": 0.89, "good words added": 0.06,
+    "combined: capitals, split, * every 2": 0.87, "pinyin for 20 %": 0.75,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
