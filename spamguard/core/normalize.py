@@ -6,8 +6,9 @@ original; it costs more and runs only where a clue is to be shown. Both use the 
 
 Folding happens per character (Unicode NFKD without marks, lower case, Traditional → Simplified, TR39 look-alikes,
 enclosed figures; invisible and private-use characters vanish), so it is total, linear and has exact offsets.
-The rewrites join Han characters that were pushed or split apart, join l e t t e r s, give contact handles and spelt-out
-figures their usual form, and replace links, phones and numbers by one private-use character each: a model can neither learn nor leak a number.
+The rewrites join Han characters that were pushed or split apart, join l e t t e r s, give contact handles and
+spelt-out figures their usual form, and replace links, phones and numbers by one private-use character each: a model can
+neither learn nor leak a number.
 """
 
 import re
