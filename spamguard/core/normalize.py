@@ -335,8 +335,8 @@ def _rewrite(
         pieces += (text[behind:first], put)
         new_starts += starts[behind:first]
         new_ends += ends[behind:first]
-        if replacement is _joined or len(put) == last - first:  # the characters keep their own places
-            kept = [index for index in range(first, last) if len(put) == last - first or text[index].isalnum()]
+        if replacement in (_joined, _figures, _letter):  # the characters keep their own places
+            kept = [index for index in range(first, last) if replacement is not _joined or text[index].isalnum()]
             new_starts += [starts[index] for index in kept]
             new_ends += [ends[index] for index in kept]
         else:
