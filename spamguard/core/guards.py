@@ -24,7 +24,7 @@ _REACHABLE: Final = re.compile(
 #: What a good notice of these classes never speaks of.
 _LURES: Final = re.compile(
     "发票|代开|办证|贷|额度|下款|放款|抵押|担保|货到付款|名额|明牌|中奖|大奖|彩金|彩票|投注|博彩|赌|棋牌|首充|返利|返现|佣金|兼职|刷单|日赚|月入|稳赚|荐股|牛股|涨停|内幕"
-    "|优惠|促销|特价|折扣|打折|红包|礼金|彩礼|免费|抽奖|小姐|上门|按摩|一夜|约炮|迷药|枪|窃听|答案|包过|文凭|退税|补贴|解冻|安全账户"
+    "|优惠|促销|抢购|充.送|特价|折扣|打折|红包|礼金|彩礼|免费|抽奖|小姐|上门|按摩|一夜|约炮|迷药|枪|窃听|答案|包过|文凭|退税|补贴|解冻|安全账户"
     # A code that is to be told, money that is to be moved, a message that is to be passed on: no notice asks for these.
     "|告诉我|发给我|报给我|念给我|回复给我|转给我|钱转入|打款|卡号发|监管账户|洗钱|(?<![勿别])转发|领导"
     "|loan|casino|bet|prize|winner|won|bonus|free|offer|discount|sale|earn|profit|invest|crypto|bitcoin|sex|escort"

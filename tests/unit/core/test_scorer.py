@@ -105,7 +105,7 @@ def test_every_clue_reads_as_its_own_span_reads(scorer: LinearScorer, texts: lis
     for text in texts:
         for clue in scorer.explain(text, most=50).clues:
             if clue.feature.isalpha() and not clue.feature.isascii():  # an x is a number where it stands alone
-                assert normalize(text[clue.start : clue.end]) == clue.feature
+                assert clue.feature in normalize(text[clue.start : clue.end])
 
 
 @given(st.lists(WRITTEN | st.sampled_from(["", " ", "发票 ", "\n发票\n", "x "]), max_size=6))
