@@ -40,6 +40,8 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: What is done sooner needs no progress bar.
 BAR_AFTER_S: Final = 1.0
 STANDARD_INPUT: Final = "-"
+#: A longer text cannot be the name of a file.
+MAX_NAME_CHARS: Final = 255
 
 
 class LineError(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +106,7 @@ def score(
     any line was an error. A message needs [bold]message_id[/] and [bold]text[/]; the other fields of the contract are
     optional. Whether it is late is for the stream to say; here nothing ever is.
 
-      $ spamguard score '恭喜您中奖了，点击领取' 'see you at eight'
+      $ spamguard score '代开各类发票加微信' 'see you at eight'
       $ spamguard score --jsonl messages.jsonl > decisions.jsonl
     """
     if not inputs and not jsonl:
@@ -237,6 +239,9 @@ def _score_texts(texts: Sequence[str], engine: LiveFilter) -> None:
             for first in range(0, len(lines), BATCH):
                 _print_rows([line.decode("utf-8", "replace") for line in lines[first : first + BATCH]], engine, screen)
     else:
+        for text in texts:
+            if len(text) < MAX_NAME_CHARS and Path(text).is_file():
+                sys.stderr.write(f"note: '{text}' is a file; its name is judged. Did you mean --jsonl {text}?\n")
         _print_rows(texts, engine, screen)
 
 
