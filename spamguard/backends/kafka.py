@@ -487,7 +487,8 @@ class KafkaProducer:
             failure = PublishFailed(topic=partition.topic, detail=f"there is no partition {partition.number}")
         except (KafkaError, ValueError) as error:
             failure = error
-        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        # Shielded: a caller that is cancelled must not cancel the client's own futures, which its sender still fulfils.
+        outcomes = await asyncio.gather(*map(asyncio.shield, sent), return_exceptions=True)
         failure = next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), failure)
         if isinstance(failure, PublishFailed):
             raise failure
