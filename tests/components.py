@@ -21,6 +21,8 @@ import pytest
 REQUIRED: Final = frozenset(os.environ.get("SPAMGUARD_REQUIRE", "").replace(",", " ").split())
 ENABLE: Final = "; enable it with: "
 #: No test that is a coroutine takes longer, whatever it waits for.
+#: How long tasks that a test left behind may take to end.
+CLEAN_UP_S: Final = 10.0
 TEST_TIMEOUT_S: Final = 180.0
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
@@ -77,7 +79,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         async with asyncio.timeout(TEST_TIMEOUT_S):
             await pyfuncitem.obj(**arguments)
 
-    asyncio.run(run())
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        # asyncio.run would wait for ever for a task of the Kafka client that swallows its cancellation.
+        if left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left, timeout=CLEAN_UP_S))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
     return True
 
 

@@ -251,6 +251,10 @@ async def publish(broker: Broker, topic: str, places: Mapping[int, Sequence[Outg
         await producer.stop()
 
 
+#: How long records may go on coming after the last one that was waited for.
+A_MOMENT_S: Final = 2.0
+
+
 async def read(broker: Broker, topic: str, count: int, *, patience_s: float = 60.0) -> list[Record]:
     """Return a topic's records once there are `count`, and whatever else comes within a moment."""
     consumer = broker.consumer([topic], group=f"{topic}.reader-{time.monotonic_ns()}")
@@ -261,8 +265,10 @@ async def read(broker: Broker, topic: str, count: int, *, patience_s: float = 60
         while time.monotonic() < deadline:
             batch = await consumer.poll(max_records=5000, timeout_s=0.5)
             found += [record for records in batch.values() for record in records]
-            if len(found) >= count and not batch:
-                break
+            if len(found) >= count:
+                if not batch:
+                    break
+                deadline = min(deadline, time.monotonic() + A_MOMENT_S)  # where traffic goes on, it never ends
     finally:
         await consumer.stop()
     return found
