@@ -24,7 +24,8 @@ from spamguard.backends import artifacts, registry, samples
 from spamguard.backends.clock import SystemClock
 from spamguard.backends.control_file import ControlFile
 from spamguard.backends.following import FollowedModel
-from spamguard.backends.kafka import KafkaBroker, KafkaConfig
+from spamguard.backends.kafka.broker import KafkaBroker
+from spamguard.backends.kafka.connection import KafkaConfig
 from spamguard.backends.memory import MemoryBroker
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings

@@ -24,7 +24,7 @@ from unittest.mock import patch
 from service import PARTITIONS, Bench, end_well, launcher
 
 from spamguard import logs, service
-from spamguard.backends.kafka import KafkaConsumer
+from spamguard.backends.kafka.consumer import KafkaConsumer
 from spamguard.config import load
 from spamguard.core import decide
 from spamguard.core.scorer import LinearScorer

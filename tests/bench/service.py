@@ -27,7 +27,9 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from spamguard.backends import registry
-from spamguard.backends.kafka import KafkaBroker, KafkaConfig, KafkaReader
+from spamguard.backends.kafka.broker import KafkaBroker
+from spamguard.backends.kafka.connection import KafkaConfig
+from spamguard.backends.kafka.reader import KafkaReader
 from spamguard.load.traffic import MIX, Traffic, without_malformed
 from spamguard.service import sample_messages
 from spamguard.types import Outgoing, Partition

@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from spamguard.backends.kafka import KafkaBroker, KafkaConfig
+from spamguard.backends.kafka.broker import KafkaBroker
+from spamguard.backends.kafka.connection import KafkaConfig
 from spamguard.backends.memory import MemoryBroker
 from spamguard.errors import CommitRefused, PublishFailed, TopicUnfit
 from spamguard.interfaces import Broker, Consumer, Producer, Reader

@@ -12,15 +12,18 @@ from typing import Any, Final
 
 import pytest
 
-from spamguard.backends import kafka as backend
-from spamguard.backends.kafka import KafkaBroker, KafkaConfig, KafkaConsumer, KafkaProducer
+from spamguard.backends.kafka import connection
+from spamguard.backends.kafka.broker import KafkaBroker
+from spamguard.backends.kafka.connection import KafkaConfig
+from spamguard.backends.kafka.consumer import KafkaConsumer
+from spamguard.backends.kafka.producer import KafkaProducer
 from spamguard.errors import BrokerUnavailable, PublishFailed
 from spamguard.types import Outgoing, Partition
 from tests.components import kafka_launcher, missing
 from tests.integration.serving import Names, Serving, create, publish, read, spread, varied
 
 #: A stop has at most four steps.
-STOP_S: Final = 4 * backend.STOP_TIMEOUT_S
+STOP_S: Final = 4 * connection.STOP_TIMEOUT_S
 
 
 @pytest.fixture

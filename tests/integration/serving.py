@@ -16,7 +16,8 @@ from zlib import crc32
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from spamguard.backends.kafka import KafkaBroker, KafkaConfig
+from spamguard.backends.kafka.broker import KafkaBroker
+from spamguard.backends.kafka.connection import KafkaConfig
 from spamguard.interfaces import Broker
 from spamguard.types import Outgoing, Partition, Record
 

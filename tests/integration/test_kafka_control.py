@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from spamguard.backends.kafka import KafkaBroker
+from spamguard.backends.kafka.broker import KafkaBroker
 from spamguard.types import Outgoing, Partition, Record
 from tests.cast import LOTTERY
 from tests.integration.serving import Names, Serving, create, kafka_broker, read
