@@ -13,12 +13,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from spamguard import config, logs, service
+from spamguard import config, logs
 from spamguard.cli.options import Brokers, Group, Model, Models
 from spamguard.cli.screen import DIM, Screen
 from spamguard.config import Settings
 from spamguard.errors import SpamguardError, TopicUnfit
 from spamguard.interfaces import Admin, Broker
+from spamguard.service import catalogue, orders, streams
 
 FINE, WARNING, FAULT, SKIPPED = "✓", "!", "✗", "–"
 _STYLES: Final = {FINE: "bold green", WARNING: "bold yellow", FAULT: "bold red", SKIPPED: DIM}
@@ -106,7 +107,7 @@ async def _run(
         return findings
     for name in logs.CHATTY:  # what a client library complains of is told here in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    broker = service.kafka(settings)
+    broker = streams.kafka(settings)
     admin = broker.admin()
     try:
         now = datetime.now(UTC)
@@ -136,7 +137,7 @@ def settings_finding(overrides: dict[str, object]) -> Finding:
 def model_finding(settings: Settings, now: datetime) -> Finding:
     """Return whether the model can be trusted and whether it is old."""
     try:
-        _, manifest = service.load_judge(settings)
+        _, manifest = catalogue.load_judge(settings)
     except SpamguardError as error:
         return _fault("model", error)
     created = datetime.fromisoformat(manifest.created)
@@ -161,7 +162,7 @@ async def broker_findings(
     broker: Broker | None = None,
 ) -> AsyncIterator[Finding]:
     """Yield what the broker says of itself, the topics, the switches, the clocks and the group."""
-    names = service.needed_topics(settings)
+    names = streams.needed_topics(settings)
     try:
         found = dict(await admin.partitions((*names, settings.control_topic)))
     except SpamguardError as error:
@@ -174,7 +175,7 @@ async def broker_findings(
         if settings.control_topic not in found:
             missing[settings.control_topic] = 1
         try:
-            await service.create_topics(settings, admin, missing)
+            await streams.create_topics(settings, admin, missing)
         except SpamguardError as error:
             yield _fault("created", error)
         else:
@@ -199,8 +200,8 @@ def _listed(topics: Mapping[str, int]) -> str:
 
 
 def _topics_finding(settings: Settings, found: Mapping[str, int]) -> Finding:
-    names = service.needed_topics(settings)
-    faults = service.topic_faults(settings, found)
+    names = streams.needed_topics(settings)
+    faults = streams.topic_faults(settings, found)
     if not faults:
         return Finding(FINE, "topics", f"partitions: {_listed({name: found[name] for name in names})}")
     if all(name in found for name in names):
@@ -213,10 +214,10 @@ def _topics_finding(settings: Settings, found: Mapping[str, int]) -> Finding:
 
 async def _control_finding(settings: Settings, broker: Broker) -> Finding:
     """Return what is switched; a service that cannot read it runs all the same."""
-    if service.control_file(settings).since() is not None:
+    if orders.control_file(settings).since() is not None:
         return Finding(WARNING, "control", f"allow-all is ON here: {settings.control_file} exists; nothing is blocked")
     try:
-        controls = await service.read_controls(settings, broker=broker)
+        controls = await orders.read_controls(settings, broker=broker)
     except SpamguardError as error:
         return Finding(WARNING, "control", f"{error} The service would run, and not hear `spamguard allow-all on`.")
     if controls.allow_all:

@@ -16,12 +16,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from spamguard import config, logs, service
+from spamguard import config, logs
 from spamguard.cli.options import KAFKA, Brokers, setting
 from spamguard.cli.screen import DIM, Screen, printable
 from spamguard.config import Settings
 from spamguard.engine.control import ALLOW_ALL, BREAKER, Controls, mode_key, place_of
 from spamguard.errors import SpamguardError
+from spamguard.service import orders
 from spamguard.types import Mode, Order
 
 ControlTopic = Annotated[str | None, setting("control_topic", KAFKA)]
@@ -76,7 +77,7 @@ def allow_all_on(
     settings = config.load({"brokers": brokers, "control_topic": control_topic, "control_file": control_file})
     screen = Screen()
     if file:
-        service.control_file(settings).write(f"{reason} ({who or _who()})")
+        orders.control_file(settings).write(f"{reason} ({who or _who()})")
         screen.say(f"allow-all is on for the workers that see {settings.control_file}; other machines need their own.")
         return
     _order(settings, ALLOW_ALL, _ordered(True, reason, who))
@@ -95,12 +96,12 @@ def allow_all_off(
     settings = config.load({"brokers": brokers, "control_topic": control_topic, "control_file": control_file})
     screen = Screen()
     if file:
-        service.control_file(settings).remove()
+        orders.control_file(settings).remove()
         screen.say(f"{settings.control_file} is gone; what the control topic says holds.")
         return
     _order(settings, ALLOW_ALL, _ordered(False, reason, who))
     screen.say("allow-all is off: acknowledged, blocks bind again within two seconds.")
-    if service.control_file(settings).since() is not None:
+    if orders.control_file(settings).since() is not None:
         screen.say(f"But {settings.control_file} exists here and holds it on: spamguard allow-all off --file", "yellow")
 
 
@@ -232,7 +233,7 @@ def _ordered(on: bool, reason: str, who: str | None, mode: Mode | None = None) -
 def _order(settings: Settings, key: str, order: Order) -> None:
     """Give an order, or say what to do when Kafka is the problem."""
     try:
-        _asked(service.give_order(settings, key, order))
+        _asked(orders.give_order(settings, key, order))
     except SpamguardError:
         if key == ALLOW_ALL:
             switch = "on --file --reason …" if order.on else "off --file"
@@ -242,7 +243,7 @@ def _order(settings: Settings, key: str, order: Order) -> None:
 
 
 def _read(settings: Settings) -> Controls:
-    controls: Controls = _asked(service.read_controls(settings))
+    controls: Controls = _asked(orders.read_controls(settings))
     return controls
 
 
@@ -267,7 +268,7 @@ def _told(order: Order | None) -> tuple[Text | str, ...]:
 
 
 def _file_told(settings: Settings) -> tuple[Text | str, ...]:
-    file = service.control_file(settings)
+    file = orders.control_file(settings)
     try:
         said = file.look()
     except OSError as error:

@@ -16,11 +16,12 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from spamguard import config, logs, service
+from spamguard import config, logs
 from spamguard.cli.options import Brokers
 from spamguard.cli.screen import Screen
 from spamguard.config import Settings
 from spamguard.interfaces import Broker
+from spamguard.service import streams
 from spamguard.stream.dead_letters import Fate, Found, Letters, by_topic, distinct, fit_target, look_up, replay
 from spamguard.types import DeadLetter
 
@@ -55,7 +56,7 @@ def list_letters(
 ) -> None:
     """Show dead letters: when, why, where the record stands, and its size; at the end how many by reason."""
     settings = _settings(brokers)
-    asyncio.run(_list(Screen(), settings, service.kafka(settings), since_ms=_moment(since), limit=limit))
+    asyncio.run(_list(Screen(), settings, streams.kafka(settings), since_ms=_moment(since), limit=limit))
 
 
 def replay_letters(
@@ -96,7 +97,7 @@ def replay_letters(
         _replay(
             Screen(),
             settings,
-            service.kafka(settings),
+            streams.kafka(settings),
             chosen,
             since_ms=_moment(since),
             to=to or settings.inbound_topic,

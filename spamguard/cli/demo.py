@@ -26,12 +26,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from spamguard import config, logs, service
+from spamguard import config, logs
 from spamguard.cli.options import WATCHING, MetricsHost, Model, Models, ModeOption, Preset
 from spamguard.cli.screen import ACTION_STYLE, DIM, SPAM_STYLE, Screen, printable, score_style, score_text, shortened
 from spamguard.config import Settings
 from spamguard.core.codec import decode_message
 from spamguard.core.sms import text_of
+from spamguard.service import judging, streams
+from spamguard.service.worker import Worker
 from spamguard.types import Action, DeadReason, Decision, Message, Outgoing, Partition, Record
 
 PARTITIONS: Final = 3
@@ -98,7 +100,7 @@ def demo(
     }
     settings = config.load(overrides)
     logs.configure("error", "text")
-    values = service.sample_messages().read_bytes().splitlines()
+    values = judging.sample_messages().read_bytes().splitlines()
     screen = Screen()
     pace = f"{rate:g} a second" if rate else "all at once"
     screen.say(f"{len(values)} invented messages, {pace}, through the real worker in memory\n")
@@ -111,8 +113,8 @@ def demo(
 
 async def run(settings: Settings, values: Sequence[bytes], *, rate: float, show: Callable[[Seen], None]) -> Ending:
     """Run a worker on these messages and show each decision as it is published."""
-    broker = service.memory_broker(settings, partitions=PARTITIONS)
-    worker = service.Worker(settings, broker=broker)
+    broker = streams.memory_broker(settings, partitions=PARTITIONS)
+    worker = Worker(settings, broker=broker)
     serving = asyncio.Event()
     running = asyncio.create_task(worker.run(on_serving=serving.set))
     starting = asyncio.create_task(serving.wait())

@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from spamguard import config, service
+from spamguard import config
 from spamguard.cli.options import Model, Models, ModeOption, Preset
 from spamguard.cli.screen import (
     ACTION_STYLE,
@@ -32,6 +32,7 @@ from spamguard.core.guards import guard_of
 from spamguard.core.normalize import MAX_TEXT_CHARS, clip, normalize, readable
 from spamguard.core.scorer import Explanation
 from spamguard.core.sms import mend
+from spamguard.service import judging
 from spamguard.types import Clue, Decision, Message, Reason
 
 #: Pulls weaker than this share of the strongest are not coloured in the text; they would only make it noisy.
@@ -75,7 +76,7 @@ def explain(
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
     overrides = {"model": model, "models": models, "mode": mode, "preset": preset}
-    engine = service.offline_filter(config.load(overrides))
+    engine = judging.offline_filter(config.load(overrides))
     whole = mend(text)
     judged = clip(whole)
     decision = engine.judge_now([Request(Message(message_id="explained", text=whole), "", int(time.time() * 1000))])[0]

@@ -13,11 +13,12 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from spamguard import config, logs, service
+from spamguard import config, logs
 from spamguard.cli.options import KAFKA, Brokers, DecisionsTopic, InboundTopic
 from spamguard.cli.screen import Screen
 from spamguard.load import run
 from spamguard.load.traffic import MIX, Traffic, parse_mix, without_malformed
+from spamguard.service import judging, process, streams
 
 DEFAULT_SECONDS: Final = 10.0
 REFRESH_S: Final = 0.25
@@ -75,7 +76,7 @@ def loadgen(
     traffic = Traffic(
         seed=seed,
         run=f"load-{int(time() * 1000):x}",
-        samples=service.sample_messages().read_bytes().splitlines(),
+        samples=judging.sample_messages().read_bytes().splitlines(),
         mix=without_malformed(shares) if no_malformed else shares,
     )
     plan = run.Plan(
@@ -87,10 +88,10 @@ def loadgen(
         wait_s=wait,
         key_by=partition_key,
     )
-    generator = run.Generator(service.kafka(settings), traffic, plan)
+    generator = run.Generator(streams.kafka(settings), traffic, plan)
     with (
         _shown(Screen(stderr=True), plan) as (show, every_s),
-        asyncio.Runner(loop_factory=service.loop_factory()) as runner,
+        asyncio.Runner(loop_factory=process.loop_factory()) as runner,
     ):
         report = runner.run(run.generate(generator, show, every_s=every_s))
     if as_json:

@@ -10,11 +10,12 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from spamguard import config, service
+from spamguard import config
 from spamguard.cli.options import Models
 from spamguard.cli.screen import DIM, Screen, printable
 from spamguard.core.manifest import Manifest
 from spamguard.errors import ModelNotFound, SpamguardError
+from spamguard.service import catalogue
 
 CARD: Final = "card.md"
 _REFERENCE: Final = "alias, name, name/version or folder"
@@ -42,9 +43,9 @@ def register(app: typer.Typer) -> None:
 def list_models(models: Models = None) -> None:
     """List the models in the folder, the aliases beside those they stand for."""
     settings = config.load({"models": models})
-    found = service.known_models(settings)
+    found = catalogue.known_models(settings)
     if not found:
-        raise ModelNotFound(path=service.models_folder(settings))
+        raise ModelNotFound(path=catalogue.models_folder(settings))
     screen = Screen()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("model", overflow="fold")
@@ -58,7 +59,7 @@ def list_models(models: Models = None) -> None:
         name = Text(model.name, "bold" if model.aliases else "")
         aliases = Text(", ".join(model.aliases), "green")
         try:
-            manifest = service.read_manifest(model.folder)
+            manifest = catalogue.read_manifest(model.folder)
         except SpamguardError as error:
             refused.append(error)
             table.add_row(name, aliases, Text("–", DIM), Text("not readable", "red"))
@@ -86,12 +87,12 @@ def show(
     models: Models = None,
 ) -> None:
     """Show what a model says of itself: where it comes from, how it was measured, what it holds."""
-    folder = service.model_folder(config.load({"model": model, "models": models}))
+    folder = catalogue.model_folder(config.load({"model": model, "models": models}))
     screen = Screen()
     if card:
         _print_card(screen, folder / CARD)
         return
-    manifest = service.read_manifest(folder)
+    manifest = catalogue.read_manifest(folder)
     screen.say(Text.assemble((manifest.full_name, "bold"), (f"  {folder}", DIM)))
     for title, facts in _sections(manifest):
         screen.say()
@@ -184,15 +185,15 @@ def verify(
     """Check every file's digest, then the arrays and self-tests: one line a file, exit code 4 when one is wrong."""
     settings = config.load({"model": model, "models": models})
     if model is None:
-        folders = {known.name: known.folder for known in service.known_models(settings)}
+        folders = {known.name: known.folder for known in catalogue.known_models(settings)}
     else:
-        folders = {model: service.model_folder(settings)}
+        folders = {model: catalogue.model_folder(settings)}
     if not folders:
-        raise ModelNotFound(path=service.models_folder(settings))
+        raise ModelNotFound(path=catalogue.models_folder(settings))
     screen = Screen()
     wrong: list[SpamguardError] = []
     for name, folder in folders.items():
-        for checked, error in service.verify_model(folder):
+        for checked, error in catalogue.verify_model(folder):
             mark = ("✗", "bold red") if error else ("✓", "bold green")
             screen.say(Text.assemble(mark, f" {name}  {checked}"))
             wrong += [error] if error else []
@@ -213,7 +214,7 @@ def promote(
     restarted. [bold]spamguard models rollback[/] takes it back.
     """
     settings = config.load({"models": models})
-    move = service.promote_model(settings, model, alias=role, who=by or service.login_name(), reason=_said(reason))
+    move = catalogue.promote_model(settings, model, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
     screen = Screen()
     if move is None:
         screen.say(f"{role} already stands for this model; nothing moved")
@@ -229,7 +230,7 @@ def rollback(
 ) -> None:
     """Let an alias stand again for the model before, which is checked like a new one; again goes one further back."""
     settings = config.load({"models": models})
-    move = service.roll_back(settings, alias=role, who=by or service.login_name(), reason=_said(reason))
+    move = catalogue.roll_back(settings, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
     _tell(Screen(), move.alias, move.source, move.target)
 
 
@@ -246,7 +247,7 @@ def _tell(screen: Screen, alias: str, before: str | None, after: str) -> None:
 
 def history(models: Models = None) -> None:
     """List every move of an alias, oldest first: when, what, from, to, who and why."""
-    moves, aliases = service.alias_history(config.load({"models": models}))
+    moves, aliases = catalogue.alias_history(config.load({"models": models}))
     screen = Screen()
     if not moves:
         screen.say("no alias was moved yet")

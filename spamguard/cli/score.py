@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from spamguard import config, service
+from spamguard import config
 from spamguard.cli.options import Model, Models, ModeOption, Preset
 from spamguard.cli.screen import ACTION_STYLE, DIM, Screen, printable, score_style, score_text, shortened
 from spamguard.core.codec import decision_id, decode_message, encode
@@ -28,6 +28,7 @@ from spamguard.core.decide import Request
 from spamguard.core.sms import mend
 from spamguard.engine.filter import LiveFilter
 from spamguard.errors import DataError
+from spamguard.service import judging
 from spamguard.types import DeadReason, Decision, Message, Partition
 
 #: Read at once; about 1,000 messages.
@@ -114,7 +115,7 @@ def score(
     if jsonl and len(inputs or ()) > 1:
         raise typer.BadParameter("--jsonl reads one file, or - for standard input", param_hint="FILE")
     overrides = {"model": model, "models": models, "mode": mode, "preset": preset}
-    engine = service.offline_filter(config.load(overrides))
+    engine = judging.offline_filter(config.load(overrides))
     if not jsonl:
         _score_texts(inputs or [], engine)
         return

@@ -2,7 +2,7 @@
 
 import typer
 
-from spamguard import config, logs, service
+from spamguard import config, logs
 from spamguard.cli.options import (
     Brokers,
     DecisionsTopic,
@@ -18,6 +18,8 @@ from spamguard.cli.options import (
     ModeOption,
     Preset,
 )
+from spamguard.service import process
+from spamguard.service.worker import Worker
 
 
 def register(app: typer.Typer) -> None:
@@ -49,4 +51,4 @@ def serve(
     """
     settings = config.load(ctx.params)
     logs.configure(settings.log_level, settings.log_format)
-    service.run_until_stopped(service.Worker(settings))
+    process.run_until_stopped(Worker(settings))

@@ -23,12 +23,14 @@ from unittest.mock import patch
 
 from service import PARTITIONS, Bench, end_well, launcher
 
-from spamguard import logs, service
+from spamguard import logs
 from spamguard.backends.kafka.consumer import KafkaConsumer
 from spamguard.config import load
 from spamguard.core import decide
 from spamguard.core.scorer import LinearScorer
 from spamguard.engine.filter import LiveFilter
+from spamguard.service import process
+from spamguard.service.worker import Worker
 from spamguard.stream import deciding
 
 MESSAGES: Final = 40_000
@@ -125,7 +127,7 @@ async def one_round(bench: Bench, count: int) -> tuple[dict[str, float], float, 
     await bench.topics(decisions)
     environment = bench.environment("budget.inbound", decisions, group)
     settings = load(environ={name: value for name, value in environment.items() if name.startswith("SPAMGUARD_")})
-    worker = service.Worker(settings.model_copy(update={"log_level": "error"}))
+    worker = Worker(settings.model_copy(update={"log_level": "error"}))
     stopwatch = Stopwatch()
     metric = worker.metrics.registry
     with stopwatch.watching():
@@ -182,12 +184,12 @@ def sections(*, quick: bool = False) -> list[str]:
     if reason is not None:
         return ["## Where a worker's time goes", f"Not measured: {reason}"]
     logs.configure("error", "json")
-    sys.setswitchinterval(service.SWITCH_INTERVAL_S)
+    sys.setswitchinterval(process.SWITCH_INTERVAL_S)
     count, number = (MESSAGES // 4, 1) if quick else (MESSAGES, ROUNDS)
     with (
         kafka.KafkaNode(heap="512m") as node,
         tempfile.TemporaryDirectory(prefix="spamguard-bench-") as folder,
-        asyncio.Runner(loop_factory=service.loop_factory()) as runner,
+        asyncio.Runner(loop_factory=process.loop_factory()) as runner,
     ):
         return runner.run(rounds(node.bootstrap, Path(folder), count, number))
 

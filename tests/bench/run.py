@@ -26,7 +26,8 @@ from spamguard.backends import registry
 from spamguard.config import load
 from spamguard.core.codec import decode_message
 from spamguard.core.decide import Request
-from spamguard.service import load_judge, offline_filter
+from spamguard.service.catalogue import load_judge
+from spamguard.service.judging import offline_filter
 from spamguard.types import Message
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +83,8 @@ def scoring() -> list[Result]:
 
 
 _WARM = (
-    "from spamguard.config import load; from spamguard.service import load_judge; load_judge(load(environ={})); "
+    "from spamguard.config import load; from spamguard.service.catalogue import load_judge; "
+    "load_judge(load(environ={})); "
     "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
 )
 

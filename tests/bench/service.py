@@ -31,7 +31,7 @@ from spamguard.backends.kafka.broker import KafkaBroker
 from spamguard.backends.kafka.connection import KafkaConfig
 from spamguard.backends.kafka.reader import KafkaReader
 from spamguard.load.traffic import MIX, Traffic, without_malformed
-from spamguard.service import sample_messages
+from spamguard.service.judging import sample_messages
 from spamguard.types import Outgoing, Partition
 
 HERE: Final = Path(__file__).parent
@@ -51,7 +51,7 @@ SWITCH_INTERVALS_S: Final = (0.0005, 0.005)
 
 _SERVE: Final = "import sys; from spamguard.cli import main; sys.exit(main(['serve']))"
 _SERVE_SWITCHING: Final = (
-    "import sys; from spamguard import service; service.SWITCH_INTERVAL_S = {}; "
+    "import sys; from spamguard.service import process; process.SWITCH_INTERVAL_S = {}; "
     "from spamguard.cli import main; sys.exit(main(['serve']))"
 )
 

@@ -17,7 +17,7 @@ from spamguard.config import Settings, load
 from spamguard.core.codec import encode
 from spamguard.errors import TopicUnfit
 from spamguard.interfaces import Broker
-from spamguard.service import Worker
+from spamguard.service.worker import Worker
 from spamguard.stream.dead_letters import Fate, Letters, distinct, look_up
 from spamguard.types import DeadLetter, DeadReason, Outgoing, Partition, Record
 from tests.cast import MUM

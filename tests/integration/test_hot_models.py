@@ -27,7 +27,9 @@ from spamguard.config import Settings, load
 from spamguard.core.codec import decision_id, decode_message
 from spamguard.core.decide import Judge, Request
 from spamguard.core.scorer import Explanation, LinearScorer, Scores
-from spamguard.service import memory_broker, offline_filter, promote_model
+from spamguard.service.catalogue import promote_model
+from spamguard.service.judging import offline_filter
+from spamguard.service.streams import memory_broker
 from spamguard.types import DeadReason, Outgoing, Partition, Record
 from tests.cast import EVERYONE
 from tests.integration.serving import Names, Serving, create, kafka_broker, publish, read, spread, varied

@@ -19,7 +19,9 @@ from spamguard.backends.memory import MemoryBroker, MemoryProducer
 from spamguard.config import Settings, load
 from spamguard.load.run import Generator, KeyBy, Plan, Report
 from spamguard.load.traffic import MIX, Traffic
-from spamguard.service import Worker, memory_broker, sample_messages
+from spamguard.service.judging import sample_messages
+from spamguard.service.streams import memory_broker
+from spamguard.service.worker import Worker
 from spamguard.types import Outgoing, Partition
 from tests.integration.serving import Names, Serving, create, kafka_broker
 

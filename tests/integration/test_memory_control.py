@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 import structlog
 
-from spamguard import service
 from spamguard.backends.clock import ManualClock
 from spamguard.backends.memory import MemoryBroker, MemoryProducer
 from spamguard.config import Settings, load
+from spamguard.service import orders, streams
 from spamguard.stream import control
 from spamguard.types import Mode, Order, Outgoing, Partition
 from tests.cast import LOTTERY, MUM
@@ -30,7 +30,7 @@ def settings(tiny_model: Path, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def broker(settings: Settings) -> MemoryBroker:
-    return service.memory_broker(settings, partitions=1)
+    return streams.memory_broker(settings, partitions=1)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ class Traffic:
 
 async def order(settings: Settings, broker: MemoryBroker, key: str, on: bool, mode: Mode | None = None) -> None:
     given = Order(on=on, mode=mode, reason="a bad model", who="night@desk", since="2026-11-24T03:00:00+00:00")
-    await service.give_order(settings, key, given, broker=broker)
+    await orders.give_order(settings, key, given, broker=broker)
 
 
 async def test_the_kill_switch_goes_on_and_off_over_the_topic_and_the_log_says_who_and_why(
@@ -122,7 +122,7 @@ async def test_modes_hold_for_their_tenant_and_direction_and_can_be_taken_back(
 
 
 async def test_the_file_switches_too_whatever_kafka_says(settings: Settings, broker: MemoryBroker) -> None:
-    traffic, file = Traffic(broker), service.control_file(settings)
+    traffic, file = Traffic(broker), orders.control_file(settings)
     async with serving(settings, broker) as worker:
         assert await traffic.spam() == ("block", "spam_score")
         file.write("Kafka is broken")
@@ -212,7 +212,7 @@ async def test_a_block_that_waits_for_its_review_copy_passes_when_the_kill_switc
     async with serving(settings, broker) as worker:
         broker.append(Partition("sms.inbound", 0), [message("m", LOTTERY)])
         await waiting.wait()
-        service.control_file(settings).write("now")
+        orders.control_file(settings).write("now")
         await until(lambda: metric(worker, "spamguard_allow_all") == 1)
         go_on.set()
         await until(lambda: len(decisions(broker)) == 1)

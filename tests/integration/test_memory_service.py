@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from spamguard.backends.memory import MemoryBroker, MemoryProducer
 from spamguard.config import Settings, load
 from spamguard.interfaces import Clock
-from spamguard.service import Worker, memory_broker
+from spamguard.service.streams import memory_broker
+from spamguard.service.worker import Worker
 from spamguard.stream import loop
 from spamguard.types import Outgoing, Partition
 from tests.cast import GOOD, LOTTERY, MUM, SPAM

@@ -13,7 +13,8 @@ from spamguard.config import load
 from spamguard.core.decide import Request
 from spamguard.core.normalize import TOKENS
 from spamguard.engine.filter import LiveFilter
-from spamguard.service import load_judge, offline_filter
+from spamguard.service.catalogue import load_judge
+from spamguard.service.judging import offline_filter
 from spamguard.types import Action, Decision, Message
 
 SUITES = Path(__file__).parents[1] / "suites"

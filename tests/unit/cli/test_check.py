@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from spamguard import config, service
+from spamguard import config
 from spamguard.backends.memory import MemoryBroker
 from spamguard.cli.check import (
     FAULT,
@@ -21,6 +21,7 @@ from spamguard.cli.check import (
     model_finding,
 )
 from spamguard.errors import BrokerUnavailable
+from spamguard.service import orders
 from spamguard.types import Order, Outgoing, Partition
 from tests.unit.cli.conftest import Spamguard
 
@@ -62,7 +63,7 @@ async def test_without_the_control_topic_the_service_runs_and_the_kill_switch_is
 
 async def test_a_kill_switch_that_is_on_is_worth_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = MemoryBroker(TOPICS)
-    await service.give_order(config.load(), "allow_all", Order(on=True, reason="a bad model"), broker=broker)
+    await orders.give_order(config.load(), "allow_all", Order(on=True, reason="a bad model"), broker=broker)
     assert "allow-all is ON" in (await found(broker))["control"].sentence
     monkeypatch.setenv("SPAMGUARD_CONTROL_FILE", str(tmp_path / "allow-all"))
     (tmp_path / "allow-all").touch()

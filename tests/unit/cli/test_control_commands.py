@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from spamguard import service
 from spamguard.backends.memory import MemoryBroker
 from spamguard.engine.control import Controls
+from spamguard.service import streams
 from tests.unit.cli.conftest import Spamguard
 
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryBroker:
     broker = MemoryBroker({"sms.control": 1})
-    monkeypatch.setattr(service, "kafka", lambda settings: broker)
+    monkeypatch.setattr(streams, "kafka", lambda settings: broker)
     monkeypatch.setenv("SPAMGUARD_CONTROL_FILE", str(tmp_path / "allow-all"))
     return broker
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spamguard import service
 from spamguard.backends.memory import MemoryBroker
 from spamguard.cli import dead_letters
 from spamguard.config import load
 from spamguard.core.codec import encode
+from spamguard.service import streams
 from spamguard.types import DeadLetter, DeadReason, Outgoing, Partition
 from tests.unit.cli.conftest import Spamguard
 
@@ -16,14 +16,14 @@ from tests.unit.cli.conftest import Spamguard
 @pytest.fixture(autouse=True)
 def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     """A broker with one dead letter whose record is kept and still unreadable, and one that can be read now."""
-    broker = service.memory_broker(load(environ={}), partitions=2)
+    broker = streams.memory_broker(load(environ={}), partitions=2)
     broker.append(Partition("sms.inbound", 1), [Outgoing(key=b"k", value=b"x"), Outgoing(key=b"k", value=READABLE)])
     for offset, size in ((0, 1), (1, len(READABLE))):
         letter = DeadLetter(
             reason=DeadReason.NOT_JSON, topic="sms.inbound", partition=1, offset=offset, size_bytes=size, seen_at_ms=1
         )
         broker.append(Partition("sms.dead-letter", 0), [Outgoing(key=b"k", value=encode(letter))])
-    monkeypatch.setattr(service, "kafka", lambda settings: broker)
+    monkeypatch.setattr(streams, "kafka", lambda settings: broker)
     return broker
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spamguard import service
 from spamguard.cli import demo
+from spamguard.service import judging
 from tests.cast import INVOICE
 from tests.unit.cli.conftest import Spamguard
 
@@ -57,7 +57,7 @@ def test_a_message_without_a_decision_makes_it_fail(
 ) -> None:
     path = tmp_path / "some.jsonl"
     path.write_text(f'{{"message_id": "one", "text": "{INVOICE}"}}\nno message\n')
-    monkeypatch.setattr(service, "sample_messages", lambda: path)
+    monkeypatch.setattr(judging, "sample_messages", lambda: path)
     monkeypatch.setattr(demo, "PATIENCE_S", 0.5)
     ended = spamguard("demo", "--rate", "0")
     assert ended.code == 1

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import typer
 
-from spamguard import __version__, service
+from spamguard import __version__
 from spamguard.cli import INTERNAL, INTERRUPTED, READER_GONE, main
 from spamguard.cli.app import COMMANDS, load
 from spamguard.errors import SpamguardError
+from spamguard.service import judging
 from tests.cast import LOAN, LOTTERY
 from tests.unit.cli.conftest import Spamguard
 
@@ -151,7 +152,7 @@ def broken(*_: Any, **__: Any) -> Any:
 def test_an_internal_error_names_its_class_and_nothing_of_the_message(
     spamguard: Spamguard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "offline_filter", broken)
+    monkeypatch.setattr(judging, "offline_filter", broken)
     ended = spamguard("score", LOAN)
     assert (ended.code, ended.out) == (INTERNAL, "")
     assert ended.err == "error: internal error (RuntimeError); run with SPAMGUARD_LOG_LEVEL=debug to see where.\n"
@@ -160,7 +161,7 @@ def test_an_internal_error_names_its_class_and_nothing_of_the_message(
 def test_under_debug_an_internal_error_shows_its_places_and_still_nothing_of_the_message(
     spamguard: Spamguard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "offline_filter", broken)
+    monkeypatch.setattr(judging, "offline_filter", broken)
     monkeypatch.setenv("SPAMGUARD_LOG_LEVEL", "debug")
     ended = spamguard("score", LOAN)
     assert ended.code == INTERNAL
@@ -175,7 +176,7 @@ def test_an_interrupt_ends_quietly(spamguard: Spamguard, monkeypatch: pytest.Mon
     def interrupted(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(service, "offline_filter", interrupted)
+    monkeypatch.setattr(judging, "offline_filter", interrupted)
     assert spamguard("score", LOTTERY) == (INTERRUPTED, "", "")
 
 

@@ -10,7 +10,7 @@ from spamguard.core.codec import decode_message
 from spamguard.core.sms import text_of
 from spamguard.errors import DataError
 from spamguard.load.traffic import MIX, Load, Traffic, parse_mix, without_malformed
-from spamguard.service import sample_messages
+from spamguard.service.judging import sample_messages
 from spamguard.types import DeadReason, DefectiveMessage
 
 NOW_MS = 1_795_485_600_000

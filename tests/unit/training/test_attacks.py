@@ -13,7 +13,7 @@ from spamguard_training.writings import own_writings, swap, variant_writings
 from spamguard.config import load
 from spamguard.core.decide import Judge
 from spamguard.errors import DataError
-from spamguard.service import load_judge
+from spamguard.service.catalogue import load_judge
 from tests.cast import MUM
 
 FAMILIES = Path(__file__).parents[3] / "datasets" / "families"

@@ -1,0 +1,131 @@
+"""Which models are there, are they fit for service, and which does an alias stand for?"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from spamguard.backends import artifacts, registry
+from spamguard.backends.clock import SystemClock
+from spamguard.config import Settings
+from spamguard.core.decide import Judge
+from spamguard.core.manifest import FILE_NAME, Manifest
+from spamguard.engine.holder import ready_judge
+from spamguard.errors import AliasNotMoved, SpamguardError
+
+
+def models_folder(settings: Settings) -> Path:
+    """Return the folder of models: the configured one, or the shipped ones."""
+    return settings.models or registry.shipped_models()
+
+
+#: What is checked of a model last: that it fits this release, its arrays fit together, and the self-tests hold.
+LOADS: Final = "arrays and self-tests"
+
+
+class KnownModel(NamedTuple):
+    """A model in the folder of models."""
+
+    name: str  #: name/version
+    folder: Path
+    aliases: tuple[str, ...]
+
+
+def known_models(settings: Settings) -> list[KnownModel]:
+    """Return the models in the folder of models, whatever state they are in. Raises ModelRejected for bad aliases."""
+    root = models_folder(settings)
+    aliases = registry.read_aliases(root)
+    found = [(f"{folder.parent.name}/{folder.name}", folder) for folder in registry.model_folders(root)]
+    return [
+        KnownModel(name, folder, tuple(sorted(alias for alias, target in aliases.items() if target == name)))
+        for name, folder in found
+    ]
+
+
+def model_folder(settings: Settings) -> Path:
+    """Return the folder of the configured model. Raises ModelNotFound."""
+    return registry.resolve(settings.model, models_folder(settings))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what a model says of itself, nothing of it checked. Raises ModelNotFound or ModelRejected."""
+    return artifacts.read_manifest(folder)
+
+
+def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
+    """Yield everything that is checked of a model, with what is wrong with it: manifest, files, and how it loads."""
+    try:
+        manifest = artifacts.read_manifest(folder)
+    except SpamguardError as error:
+        yield FILE_NAME, error
+        return
+    yield FILE_NAME, None
+    sound = True
+    for name, digest in manifest.files.items():
+        try:
+            artifacts.read_file(folder, name, digest)
+            yield name, None
+        except SpamguardError as error:
+            sound = False
+            yield name, error
+    if sound:
+        try:
+            ready_judge(*artifacts.read(folder))
+            yield LOADS, None
+        except SpamguardError as error:
+            yield LOADS, error
+
+
+def load_judge(settings: Settings) -> tuple[Judge, Manifest]:
+    """Return the configured model, every digest and self-test checked. Raises ModelNotFound or ModelRejected."""
+    manifest, arrays = artifacts.read(model_folder(settings))
+    return ready_judge(manifest, arrays), manifest
+
+
+def promote_model(settings: Settings, reference: str, *, alias: str, who: str, reason: str) -> registry.Move | None:
+    """Let an alias stand for a model that passed every check; None when it already does.
+
+    Raises ModelNotFound or ModelRejected for a model that is not fit, AliasNotMoved.
+    """
+    root = models_folder(settings)
+    folder = registry.resolve(reference, root).absolute()
+    name = f"{folder.parent.name}/{folder.name}"
+    if not registry.names(root, name, folder):
+        raise AliasNotMoved(alias=alias, detail=f"{folder} is no model of {root}, and an alias names nothing else")
+    return _move(root, alias, name, kind="promote", who=who, reason=reason)
+
+
+def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> registry.Move:
+    """Let an alias stand for what it stood for before. Raises as `promote_model` does."""
+    root = models_folder(settings)
+    current = registry.read_aliases(root).get(alias)
+    target = registry.previous(alias, current, registry.read_history(root))
+    if target is None:
+        raise AliasNotMoved(
+            alias=alias, detail="its history knows nothing it stood for before; promote a model by name"
+        )
+    move = _move(root, alias, target, kind="rollback", who=who, reason=reason)
+    if move is None:
+        raise AliasNotMoved(alias=alias, detail=f"somebody else moved it to {target} meanwhile")
+    return move
+
+
+def _move(
+    root: Path, alias: str, name: str, *, kind: Literal["promote", "rollback"], who: str, reason: str
+) -> registry.Move | None:
+    ready_judge(*artifacts.read(root / name))
+    if registry.read_aliases(root).get(alias) == name:
+        return None
+    at = datetime.fromtimestamp(SystemClock().now(), UTC).isoformat(timespec="seconds")
+    return registry.move_alias(root, alias, name, at=at, who=who, reason=reason, kind=kind)
+
+
+def login_name() -> str:
+    """Return who is at the command line."""
+    return registry.login_name()
+
+
+def alias_history(settings: Settings) -> tuple[list[registry.Move], Mapping[str, str]]:
+    """Return every move of an alias, oldest first, and what each stands for now. Raises ModelRejected."""
+    root = models_folder(settings)
+    return registry.read_history(root), registry.read_aliases(root)

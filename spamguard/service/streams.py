@@ -1,0 +1,72 @@
+"""Which broker holds the stream, and are its topics fit?"""
+
+from collections.abc import Mapping
+
+from spamguard.backends.kafka.broker import KafkaBroker
+from spamguard.backends.kafka.connection import KafkaConfig
+from spamguard.backends.memory import MemoryBroker
+from spamguard.config import Settings
+from spamguard.errors import TopicUnfit
+from spamguard.interfaces import Admin
+from spamguard.stream.deciding import Topics
+
+
+def kafka(settings: Settings) -> KafkaBroker:
+    """Return the configured Kafka."""
+    return KafkaBroker(
+        KafkaConfig(
+            brokers=settings.brokers,
+            request_timeout_s=settings.request_timeout_s,
+            session_timeout_s=settings.session_timeout_s,
+            rebalance_timeout_s=settings.rebalance_timeout_s,
+            security_protocol=settings.security_protocol,
+            sasl_mechanism=settings.sasl_mechanism,
+            sasl_username=settings.sasl_username,
+            sasl_password=settings.sasl_password,
+            ssl_cafile=None if settings.ssl_cafile is None else str(settings.ssl_cafile),
+        )
+    )
+
+
+def memory_broker(settings: Settings, *, partitions: int) -> MemoryBroker:
+    """Return a broker in this process's memory that holds the configured topics."""
+    return MemoryBroker({**dict.fromkeys(needed_topics(settings), partitions), settings.control_topic: 1})
+
+
+def needed_topics(settings: Settings) -> tuple[str, ...]:
+    """Return the topics the service reads and writes, the inbound one first."""
+    return settings.inbound_topic, settings.decisions_topic, settings.review_topic, settings.dead_letter_topic
+
+
+async def create_topics(settings: Settings, admin: Admin, topics: Mapping[str, int]) -> None:
+    """Create topics; the control topic has one partition and keeps the last order of every switch."""
+    control = settings.control_topic
+    configs = {control: {"cleanup.policy": "compact"}} if control in topics else {}
+    await admin.create({topic: 1 if topic == control else number for topic, number in topics.items()}, configs=configs)
+
+
+def topic_faults(settings: Settings, partitions: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with the topics, given how many partitions those that exist have."""
+    faults = [f"{topic} does not exist" for topic in needed_topics(settings) if topic not in partitions]
+    inbound, decisions = partitions.get(settings.inbound_topic), partitions.get(settings.decisions_topic)
+    if inbound is not None and decisions is not None and decisions < inbound:
+        faults.append(
+            f"{settings.decisions_topic} has {decisions} partitions and {settings.inbound_topic} has {inbound}; "
+            "a decision keeps its record's partition, so it needs at least as many"
+        )
+    return faults
+
+
+async def fit_topics(settings: Settings, admin: Admin) -> Topics:
+    """Return where outcomes go. Raises TopicUnfit or BrokerUnavailable."""
+    partitions = await admin.partitions(needed_topics(settings))
+    faults = topic_faults(settings, partitions)
+    if faults:
+        raise TopicUnfit(detail="; ".join(faults))
+    return Topics(
+        decisions=settings.decisions_topic,
+        review=settings.review_topic,
+        dead_letter=settings.dead_letter_topic,
+        review_partitions=partitions[settings.review_topic],
+        dead_letter_partitions=partitions[settings.dead_letter_topic],
+    )

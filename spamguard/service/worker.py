@@ -1,0 +1,189 @@
+"""How is the running service put together?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from spamguard import __version__
+from spamguard.backends.clock import SystemClock
+from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
+from spamguard.config import Settings
+from spamguard.engine.breaker import Breaker, Breakers
+from spamguard.engine.filter import LiveFilter
+from spamguard.engine.shadow import Shadow
+from spamguard.interfaces import Admin, Broker, Clock
+from spamguard.service.hot_models import HotModels
+from spamguard.service.judging import limits_of, policy_of
+from spamguard.service.orders import control_file
+from spamguard.service.streams import fit_topics, kafka
+from spamguard.stream.control import ControlFollower
+from spamguard.stream.deciding import DecidingHandler
+from spamguard.stream.flood import DeadLetterFlood
+from spamguard.stream.health import Health
+from spamguard.stream.loop import StreamLoop
+from spamguard.stream.sampling import ShadowSamples
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """One process's worth of the service: joins the group, decides, publishes, answers probes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        broker: Broker | None = None,
+        metrics: PrometheusMetrics | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.metrics = metrics or PrometheusMetrics()
+        self.health = Health(self.clock)
+        self.flood = DeadLetterFlood(settings.dead_letter_flood, clock=self.clock, degraded=self.health.degraded)
+        self.metrics_port: int | None = None
+        self.shadow: Shadow | None = None
+        self._broker = broker or kafka(settings)
+        self._loop: StreamLoop | None = None
+        self._stopped = False
+        self._open_breakers = 0
+
+    def stop(self) -> None:
+        """Ask the worker to finish the batch in hand, commit, leave the group and return from `run`."""
+        self._stopped = True
+        self.health.stopping = True
+        if self._loop is not None:
+            self._loop.stop()
+
+    async def run(self, *, on_serving: Callable[[], Awaitable[None] | None] | None = None) -> None:
+        """Serve until stopped. Raises what makes a start impossible; the metrics answer from the first moment."""
+        models = HotModels(self.settings, metrics=self.metrics, clock=self.clock)
+        server = MetricsServer(
+            self.metrics,
+            host=self.settings.metrics_host,
+            port=self.settings.metrics_port,
+            alive=self._not_alive,
+            ready=self.health.waiting_for,
+            degraded=self._degraded,
+        )
+        self.metrics_port = server.port
+        engine = LiveFilter(
+            models.holder,
+            clock=self.clock,
+            code_version=__version__,
+            policy=policy_of(self.settings),
+            breakers=Breakers(limits_of(self.settings), enabled=self.settings.breaker, on_turn=self._breaker_turned),
+            on_failure=self._scoring_failed,
+        )
+        try:
+            models.describe()
+            self._tell()
+            await self._serve(engine, models, on_serving)
+        finally:
+            models.close()
+            engine.close()
+            server.close()
+
+    async def _serve(
+        self, engine: LiveFilter, models: HotModels, on_serving: Callable[[], Awaitable[None] | None] | None
+    ) -> None:
+        control = ControlFollower(
+            engine,
+            follow=lambda: self._broker.follow(self.settings.control_topic),
+            look=control_file(self.settings).look,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        admin, producer = self._broker.admin(), self._broker.producer()
+        samples: ShadowSamples | None = None
+        shadow: Shadow | None = None
+        following: asyncio.Task[None] | None = None
+        try:
+            topics = await fit_topics(self.settings, admin)
+            await producer.start()
+            samples = await self._shadow_samples(admin)
+            shadow = self.shadow = Shadow(
+                engine,
+                metrics=self.metrics,
+                sample=self.settings.shadow_sample,
+                on_sample=samples.publish if samples else None,
+            )
+            handler = DecidingHandler(
+                engine,
+                producer,
+                topics=topics,
+                metrics=self.metrics,
+                clock=self.clock,
+                on_decided=shadow.offer,
+                flood=self.flood,
+            )
+            consumer = self._broker.consumer(
+                [self.settings.inbound_topic], group=self.settings.group, member=self.settings.member
+            )
+            self._loop = StreamLoop(
+                consumer,
+                handler,
+                health=self.health,
+                metrics=self.metrics,
+                clock=self.clock,
+                max_records=self.settings.max_records,
+            )
+            if self._stopped:
+                return
+            log.info("serving", metrics_port=self.metrics_port, topic=self.settings.inbound_topic)
+            if on_serving is not None and (waiting := on_serving()) is not None:
+                await waiting
+            following = asyncio.create_task(models.follow(shadow if self.settings.shadow else None))
+            async with control.following():
+                await self._loop.run()
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.wait([following])
+            if shadow is not None:
+                await shadow.close()
+            await asyncio.gather(producer.stop(), *([samples.close()] if samples else []))  # slow while Kafka is away
+            await admin.close()
+            log.info("stopped")
+
+    async def _shadow_samples(self, admin: Admin) -> ShadowSamples | None:
+        """Return where sampled disagreements go, None when nobody made the topic or wants them."""
+        topic = self.settings.shadow_topic
+        if not (self.settings.shadow and self.settings.shadow_sample):
+            return None
+        partitions = (await admin.partitions([topic])).get(topic)
+        return ShadowSamples(self._broker.producer(), topic=topic, partitions=partitions) if partitions else None
+
+    def _tell(self) -> None:
+        """Let the gauges tell of the worker's state; its model is warm."""
+        self.health.model_warm = True
+        metrics = self.metrics
+        metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
+        metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
+        metrics.gauge_from("spamguard_dead_letter_flood", lambda: float(self.flood.look()))
+
+    def _not_alive(self) -> Sequence[str]:
+        stuck_s = max(self.health.seconds_of_batch, self.health.seconds_since_poll)
+        return () if self.health.alive() else (f"no poll came back for {stuck_s:.0f} s",)
+
+    def _breaker_turned(self, tenant: str, breaker: Breaker) -> None:
+        """Say that a tenant's breaker opened or closed."""
+        rates = {"tenant": tenant, "rate": round(breaker.rate, 4), "baseline": round(breaker.baseline, 4)}
+        if breaker.opened_s is None:
+            self._open_breakers -= 1
+            log.warning("breaker_closed", **rates)
+        else:
+            self._open_breakers += 1
+            log.error("breaker_opened", **rates)
+        self.metrics.gauge("spamguard_breaker_open", self._open_breakers)
+
+    def _degraded(self) -> Sequence[str]:
+        """Return why the worker does less than it should, though it is ready."""
+        self.flood.look()
+        return [f"{name}: {sentence}" for name, sentence in list(self.health.degraded.items())]
+
+    def _scoring_failed(self, message_id: str, error: str) -> None:
+        self.metrics.count("spamguard_scoring_failures_total", error=error)
+        log.error("scoring_failed", message_id=message_id, error=error)
