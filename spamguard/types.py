@@ -156,6 +156,37 @@ class ReviewCopy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     decision: Decision
     message: Message
     source: str  #: topic-partition@offset of the record, or the HTTP request
+    chance: float | None = None  #: with which an allowed message was drawn by lot; absent when it is here for a reason
+    schema_version: int = SCHEMA_VERSION
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A blocked message that is to be delivered after all; repeats carry the same `release_id`: keep the first."""
+
+    release_id: str  #: made of the decision's id
+    decision_id: str  #: the block that it takes back
+    message: Message  #: whole, with sender and recipient
+    reason: str  #: verdict: a reviewer called it ham; case: a subscriber's complaint was right
+    released_by: str  #: the reviewer's account
+    released_at: str  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What reviewers say of a message and its near-identical copies; never its text or a number."""
+
+    label_id: str  #: made of the item and its verdict; a withdrawal repeats it
+    decision_id: str  #: a decision on one of the messages
+    message_id: str
+    label: str  #: spam, ham
+    category: str | None = None  #: by the label policy
+    reader: str  #: the reviewer's account
+    trust: str  #: one: one reader; two: two readers agree; settled: a lead decided between two
+    copies: int = 1  #: near-identical messages it stands for
+    model: str  #: name/version of the model whose decision was read
+    score: float | None = None
+    labelled_at: str  #: RFC 3339, UTC
+    withdrawn: bool = False  #: the reviewer took it back
     schema_version: int = SCHEMA_VERSION
 
 
