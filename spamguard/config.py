@@ -86,7 +86,8 @@ class Settings(BaseSettings):
         repr=False,
     )
     review_key_file: Path | None = Field(
-        None, description="keys that encrypt numbers in it; beside SQLite's file, and made at the first start, when unset"
+        None,
+        description="keys that encrypt numbers in it; beside SQLite's file, and made at the first start, when unset",
     )
     review_group: str = Field("spamguard-review", description="consumer group of the review application")
     review_host: str = Field("127.0.0.1", description="where the review pages are served")

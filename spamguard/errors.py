@@ -111,7 +111,7 @@ class NotThere(SpamguardError):
 
 
 class Conflict(SpamguardError):
-    """This was not done: {detail}. Load it again and look once more."""
+    """It was not done: {detail}. Load it again and look once more."""
 
     exit_code = 8
 
@@ -123,6 +123,6 @@ class LoginRefused(SpamguardError):
 
 
 class ReviewInvalid(SpamguardError):
-    """This cannot be taken as it is: {detail}."""
+    """What was given cannot be taken as it is: {detail}."""
 
     exit_code = 8

@@ -19,6 +19,7 @@ from spamguard.errors import MissingExtra
 ENTRY_POINTS: Final = "spamguard.commands"
 
 RUN: Final = "Run the filter"
+REVIEW: Final = "Review and complaints"
 ASK: Final = "Ask it"
 MODELS: Final = "Models"
 TRAIN: Final = "Train and compare"
@@ -54,6 +55,15 @@ COMMANDS: Final = {
         "spamguard.cli.loadgen",
     ),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
+    "review": Command(
+        REVIEW,
+        "Serve the pages for reviewers and front-line staff, or look after their accounts.",
+        "spamguard.cli.review",
+    ),
+    "labels": Command(REVIEW, "Write reviewers' verdicts as training rows.", "spamguard.cli.review"),
+    "audit": Command(
+        REVIEW, "Check the log of who did and saw what in the review application.", "spamguard.cli.review"
+    ),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
     "models": Command(MODELS, "List, show and verify models; say which one decides.", "spamguard.cli.models"),
@@ -84,6 +94,13 @@ EXTRAS: Final = {
     "joblib": "train",
     "matplotlib": "train",
     "spamguard_training": "train",
+    "sqlalchemy": "review",
+    "alembic": "review",
+    "argon2": "review",
+    "psycopg": "review",
+    "starlette": "review",
+    "jinja2": "review",
+    "uvicorn": "review",
 }
 
 _HELP: Final = """

@@ -36,7 +36,12 @@ class Audit:
         self._clock = clock
 
     def write(
-        self, connection: Connection, who: Person | str, action: str, target: str = "", **detail: int | str | bool | None
+        self,
+        connection: Connection,
+        who: Person | str,
+        action: str,
+        target: str = "",
+        **detail: int | str | bool | None,
     ) -> None:
         """Add a row, in the transaction of what it tells of."""
         if not self._database.is_sqlite:

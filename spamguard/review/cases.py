@@ -314,9 +314,7 @@ class Cases:
             return self._detail(connection, row, who)
 
     def _detail(self, connection: Connection, row: Row[Any], who: Person) -> CaseDetail:
-        notes = connection.execute(
-            select(case_notes).where(case_notes.c.case_seq == row.seq).order_by(case_notes.c.id)
-        )
+        notes = connection.execute(select(case_notes).where(case_notes.c.case_seq == row.seq).order_by(case_notes.c.id))
         proposed = connection.execute(select(entries).where(entries.c.case_seq == row.seq).order_by(entries.c.id))
         return CaseDetail(
             case=self._shown(connection, row, who),
@@ -372,9 +370,7 @@ class Cases:
                 if connection.execute(known).first() is None:
                     raise NotThere(what="account")
             status = CaseStatus.RECEIVED if name is None and row.item_seq is None else CaseStatus.IN_REVIEW
-            connection.execute(
-                update(cases).where(cases.c.seq == row.seq).values(assignee=name, status=status)
-            )
+            connection.execute(update(cases).where(cases.c.seq == row.seq).values(assignee=name, status=status))
             self._audit.write(connection, who, "case.assign", row.receipt, to=name)
             return self._shown(connection, self._row(connection, receipt), who)
 
@@ -439,22 +435,20 @@ class Cases:
             item = connection.execute(select(items).where(items.c.seq == row.item_seq).with_for_update()).first()
         if outcome in (Outcome.RELEASE, Outcome.LABEL) and item is None:
             raise ReviewInvalid(detail="the case is linked to no message; link it first")
-        if outcome is Outcome.RELEASE:
+        if outcome is Outcome.RELEASE and item is not None:
             self._release(connection, who, item)
         elif outcome is Outcome.LABEL:
             if label not in CATEGORIES or (category is not None and category not in CATEGORIES[Label(label)]):
                 raise ReviewInvalid(detail="say which label it gets: spam or ham, with a category of its own")
-            assert item is not None
-            if item.status != Status.DONE or item.label != label:
+            if item is not None and (item.status != Status.DONE or item.label != label):
                 self._store.give(connection, who, item, Label(label), category=category, note="")
         elif outcome is Outcome.LIST_ENTRY:
             if entry is None:
                 raise ReviewInvalid(detail="say what goes on which list, with owner, reason and expiry")
             self._propose(connection, who, row, entry)
 
-    def _release(self, connection: Connection, who: Person, item: Row[Any] | None) -> None:
+    def _release(self, connection: Connection, who: Person, item: Row[Any]) -> None:
         demand(who, "item.release")
-        assert item is not None
         self._store.let_go(connection, who, item, reason="case")
         after = connection.execute(select(items).where(items.c.seq == item.seq)).one()
         if after.status == Status.DISPUTED:

@@ -27,9 +27,12 @@ MIGRATING: Final = 0x5350414D
 
 
 class Database:
-    """A database that is up to date. Raises DatabaseUnfit when it cannot be opened."""
+    """A database that is up to date. Raises DatabaseUnfit when it cannot be opened.
 
-    def __init__(self, url: str) -> None:
+    `durable` waits for the disk at every change; without it a machine that loses power may lose the last ones.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True) -> None:
         try:
             parsed = make_url(url)
             if parsed.drivername in ("postgresql", "postgres"):
@@ -44,7 +47,7 @@ class Database:
         except (ArgumentError, NoSuchModuleError, OSError) as error:
             raise DatabaseUnfit(detail=f"its address cannot be used ({type(error).__name__})") from None
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "connect", lambda connection, _: _prepare_sqlite(connection, durable=durable))
         self._migrate()
 
     @contextmanager
@@ -92,9 +95,25 @@ class Database:
             raise DatabaseUnfit(detail=f"it does not answer ({type(error.orig).__name__})") from None
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite database; None for one that is no file. Raises DatabaseUnfit."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseUnfit(detail="its address cannot be read") from None
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    return Path(parsed.database or "") if is_file else None
+
+
+def _prepare_sqlite(connection: Any, *, durable: bool) -> None:
     """Let SQLite keep its promises: our own transactions, a log that readers need not wait for, foreign keys."""
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "mmap_size=268435456"):
+    for pragma in (
+        "journal_mode=WAL",
+        f"synchronous={'FULL' if durable else 'OFF'}",
+        "foreign_keys=ON",
+        "cache_size=-65536",
+        "mmap_size=268435456",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")

@@ -10,8 +10,11 @@ import random
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from spamguard.core.decide import Conditions, Judge, Request, decide
 from spamguard.core.policy import STANDARD
@@ -89,7 +92,7 @@ class Traffic:
         rows = [json.loads(line) for line in labelled.read_text(encoding="utf-8").splitlines()]
         self.truth = {row["text"]: row for row in rows}
         self.texts = list(self.truth)
-        self.dice = random.Random(seed)
+        self.dice = random.Random(seed)  # noqa: S311 - invented messages
         self.said: dict[str, dict[str, Any]] = {}  #: what a text that was sent truly is
         self._judge = judge
         self._count = 0
@@ -118,26 +121,23 @@ class Traffic:
             account=f"acc-{dice.randrange(40):02}",
         )
 
-    def copies(self, messages: Sequence[Message], now_s: float) -> list[ReviewCopy]:
+    def copies(self, messages: Sequence[Message]) -> list[ReviewCopy]:
         """Return the review copies of messages: what was blocked or unsure, and the lot's share of the rest."""
-        conditions = Conditions(
-            policy=STANDARD, allow_all=False, code_version="demo", now_s=now_s, stopwatch=lambda: now_s
-        )
-        requests = [
-            Request(message, f"{self.dice.getrandbits(128):032x}", int(now_s * 1000)) for message in messages
-        ]
+        conditions = Conditions(policy=STANDARD, allow_all=False, code_version="demo", now_s=0.0, stopwatch=lambda: 0.0)
+        requests = [Request(message, f"{self.dice.getrandbits(128):032x}", 0) for message in messages]
         found = []
-        for request, decision in zip(requests, decide(requests, self._judge, conditions), strict=True):
+        for request, decided in zip(requests, decide(requests, self._judge, conditions), strict=True):
+            moment = datetime.fromtimestamp(int(request.message.received_at or 0) / 1000, UTC)
+            decision = msgspec.structs.replace(
+                decided, decided_at=moment.isoformat(timespec="milliseconds"), timings=None
+            )
             source = f"sms.inbound-0@{self._count}"
             if decision.review:
                 found.append(ReviewCopy(decision=decision, message=request.message, source=source))
-            elif decision.reason is not Reason.NOT_TEXT and request.message.direction == "AO":
-                if self.dice.random() < ALLOWED_CHANCE:
-                    found.append(
-                        ReviewCopy(
-                            decision=decision, message=request.message, source=source, chance=ALLOWED_CHANCE
-                        )
-                    )
+            elif request.message.direction == "AO" and self.dice.random() < ALLOWED_CHANCE:
+                found.append(
+                    ReviewCopy(decision=decision, message=request.message, source=source, chance=ALLOWED_CHANCE)
+                )
         return found
 
 
@@ -157,14 +157,9 @@ def seed(desk_at: Callable[[Clock], Desk], traffic: Traffic, *, now_s: float) ->
         due = []
         while plan and plan[0][0] < clock.now_s:
             due.append(plan.pop(0))
-        begin = clock.now_s
-        copies: list[ReviewCopy] = []
-        for at_s, text in due:
-            clock.now_s = at_s
-            copies += traffic.copies([traffic.message(text, at_s)], at_s)
+        copies = traffic.copies([traffic.message(text, at_s) for at_s, text in due])
         desk.intake.take(copies)
         _disagree(desk, traffic, copies)
-        clock.now_s = begin
         left = hours - turn
         if left > 6:
             _work(desk, people, traffic, clock, share=0.9 if left > 16 else 0.4)
@@ -211,7 +206,13 @@ def _report(decision: Decision) -> ShadowReport:
         outcome="would_allow" if other is Action.ALLOW else "would_block",
         champion=mine,
         challenger=ShadowOpinion(
-            model="next/1", score=0.5, ham_cutoff=0.3, spam_cutoff=0.9, would_be=other, reason=Reason.UNSURE, category=None
+            model="next/1",
+            score=0.5,
+            ham_cutoff=0.3,
+            spam_cutoff=0.9,
+            would_be=other,
+            reason=Reason.UNSURE,
+            category=None,
         ),
         decided_at=decision.decided_at,
     )
@@ -327,5 +328,4 @@ def _answer(desk: Desk, people: dict[str, Person], traffic: Traffic, clock: Then
 def later(traffic: Traffic, now_s: float) -> list[ReviewCopy]:
     """Return what comes within a few seconds, while somebody looks."""
     texts = traffic.dice.choices(traffic.texts, k=4)
-    return traffic.copies([traffic.message(text, now_s) for text in texts], now_s)
-
+    return traffic.copies([traffic.message(text, now_s) for text in texts])

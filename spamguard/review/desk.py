@@ -50,9 +50,7 @@ class Desk:
         self.labels = Labels(database, self.audit)
         self.outbox = Outbox(database, vault, clock)
         self.retention = Retention(database, vault, self.audit, rules, clock)
-        self.replay = Replay(
-            database, vault, self.audit, clock, find=find_judge, current=current_judge, policy=policy
-        )
+        self.replay = Replay(database, vault, self.audit, clock, find=find_judge, current=current_judge, policy=policy)
 
     def now_ms(self) -> int:
         """Return the moment, in epoch milliseconds."""

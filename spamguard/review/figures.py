@@ -140,7 +140,9 @@ class FigureBook:
         span = _Span(int(begin.timestamp() * 1000), int(end.timestamp() * 1000), {})
         now = int(self._clock.now() * 1000)
         with self._database.read() as connection:
-            resolved = list(connection.execute(select(cases).where(cases.c.resolved_ms.between(span.since, span.until - 1))))
+            resolved = list(
+                connection.execute(select(cases).where(cases.c.resolved_ms.between(span.since, span.until - 1)))
+            )
             outcomes: dict[str, int] = defaultdict(int)
             for row in resolved:
                 outcomes[row.outcome] += 1
@@ -153,8 +155,12 @@ class FigureBook:
                 by_tenant=_figures(connection, span, "tenant", now).groups,
                 outcomes=dict(outcomes),
                 handled_in_time=rate([row.resolved_ms <= row.due_ms for row in resolved], [1.0] * len(resolved)),
-                releases=connection.execute(released.where(releases.c.at_ms.between(span.since, span.until - 1))).scalar_one(),
-                entries=connection.execute(listed.where(entries.c.at_ms.between(span.since, span.until - 1))).scalar_one(),
+                releases=connection.execute(
+                    released.where(releases.c.at_ms.between(span.since, span.until - 1))
+                ).scalar_one(),
+                entries=connection.execute(
+                    listed.where(entries.c.at_ms.between(span.since, span.until - 1))
+                ).scalar_one(),
             )
 
     def csv(self, who: Person, found: Figures) -> str:
@@ -292,7 +298,9 @@ def _counts(connection: Connection, span: _Span, by: str) -> dict[str, dict[str,
     key = day if by == "week" else decisions.c[by]
     query = select(key, decisions.c.action, func.count()).where(span.holds(decisions.c.decided_ms))
     found: dict[str, dict[str, int]] = defaultdict(lambda: {Action.BLOCK: 0, Action.ALLOW: 0})
-    for value, action, number in connection.execute(_narrowed(query, decisions, span).group_by(key, decisions.c.action)):
+    for value, action, number in connection.execute(
+        _narrowed(query, decisions, span).group_by(key, decisions.c.action)
+    ):
         found[week_of(int(value) * 86_400_000) if by == "week" else str(value or "")][action] += number
     return dict(found)
 

@@ -58,8 +58,8 @@ class Intake:
         """Store copies and return how many were new."""
         unique = {copy.decision.decision_id: copy for copy in copies}
         with self._database.read() as connection:
-            for known in self._known(connection, list(unique)):
-                del unique[known]
+            for repeated in self._known(connection, list(unique)):
+                del unique[repeated]
         read = [self._read(copy) for copy in unique.values()]  # the expensive part, while nothing is locked
         if not read:
             return 0
@@ -160,9 +160,7 @@ class _Grouping:
         if seq is not None:
             return seq
         candidates = {seq for band in one.bands for seq in self._by_band.get(band, ())}
-        best = max(
-            ((texts.alike(one.text, self._items[seq]["text"]), -seq) for seq in candidates), default=(0.0, 0)
-        )
+        best = max(((texts.alike(one.text, self._items[seq]["text"]), -seq) for seq in candidates), default=(0.0, 0))
         return -best[1] if best[0] >= texts.ALIKE else None
 
     def _add(self, one: _Read) -> int:

@@ -39,7 +39,9 @@ class Labels:
         last = 0
         while True:
             with self._database.read() as connection:
-                query = select(items).where(items.c.seq > last, items.c.status == Status.DONE, items.c.label.is_not(None))
+                query = select(items).where(
+                    items.c.seq > last, items.c.status == Status.DONE, items.c.label.is_not(None)
+                )
                 rows = list(connection.execute(query.order_by(items.c.seq).limit(_CHUNK)))
                 read = select(verdicts).where(
                     verdicts.c.item_seq.in_([row.seq for row in rows]), verdicts.c.undone_ms.is_(None)

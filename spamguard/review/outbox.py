@@ -117,9 +117,7 @@ def put_label(
         score=item["score"],
         labelled_at=_moment(now_ms),
     )
-    connection.execute(
-        insert(outbox).values(kind=LABEL, ref=str(verdict_id), body=encode(body).decode(), at_ms=now_ms)
-    )
+    connection.execute(insert(outbox).values(kind=LABEL, ref=str(verdict_id), body=encode(body).decode(), at_ms=now_ms))
 
 
 def withdraw_label(connection: Connection, verdict_id: int, *, now_ms: int) -> None:
@@ -189,9 +187,9 @@ class Outbox:
         with self._database.write() as connection:
             refs = select(outbox.c.ref).where(outbox.c.seq.in_(seqs), outbox.c.kind == RELEASE)
             connection.execute(
-                update(releases).where(releases.c.release_id.in_(list(connection.execute(refs).scalars()))).values(
-                    published_ms=now
-                )
+                update(releases)
+                .where(releases.c.release_id.in_(list(connection.execute(refs).scalars())))
+                .values(published_ms=now)
             )
             connection.execute(delete(outbox).where(outbox.c.seq.in_(seqs)))
 

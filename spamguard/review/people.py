@@ -34,6 +34,8 @@ LIMITS: Final = {
     "login-name": (50, 900_000),
     "receipt": (20, 600_000),
 }
+#: Passwords hashed cheaply, for the demo and for tests.
+CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 #: Verified when there is no such name, so that an answer's time tells nothing.
 _NOBODY: Final = "nobody has this password"
@@ -87,9 +89,7 @@ class People:
             else:
                 refused = False
                 self._forget_tries(connection, "login-name-address", tries["login-name-address"])
-                connection.execute(
-                    update(people).where(people.c.id == row.id).values(last_login_ms=self._now())
-                )
+                connection.execute(update(people).where(people.c.id == row.id).values(last_login_ms=self._now()))
                 if self._hasher.check_needs_rehash(row.password):
                     connection.execute(
                         update(people).where(people.c.id == row.id).values(password=self._hasher.hash(password))
@@ -137,17 +137,15 @@ class People:
             return None
         if now - row.seen_ms > 60_000:
             with self._database.write() as connection:
-                connection.execute(
-                    update(sessions).where(sessions.c.token_hash == _hashed(token)).values(seen_ms=now)
-                )
+                connection.execute(update(sessions).where(sessions.c.token_hash == _hashed(token)).values(seen_ms=now))
         return Session(token=token, csrf=row.csrf, person=_person(row), expires_ms=row.expires_ms)
 
     def logout(self, token: str) -> None:
         """End a session."""
         with self._database.write() as connection:
-            query = (
-                select(people.c.name).join(sessions, sessions.c.person_id == people.c.id)
-            ).where(sessions.c.token_hash == _hashed(token))
+            query = (select(people.c.name).join(sessions, sessions.c.person_id == people.c.id)).where(
+                sessions.c.token_hash == _hashed(token)
+            )
             name = connection.execute(query).scalar()
             connection.execute(delete(sessions).where(sessions.c.token_hash == _hashed(token)))
             if name is not None:
@@ -271,11 +269,11 @@ class People:
         if not connection.execute(query.select_from(people)).scalar_one():
             raise Conflict(detail="it is the last administrator; make another one first")
 
-    def list(self, *, by: Person | None = None) -> list[Person]:
+    def list(self, *, by: Person | None = None) -> tuple[Person, ...]:
         """Return all accounts, by name."""
         _demand(by)
         with self._database.read() as connection:
-            return [_person(row) for row in connection.execute(select(people).order_by(people.c.name))]
+            return tuple(_person(row) for row in connection.execute(select(people).order_by(people.c.name)))
 
     def names(self, *roles: Role) -> tuple[str, ...]:
         """Return the names of active people with one of these roles, of all when none is named."""
@@ -322,12 +320,12 @@ class People:
                 connection.execute(update(api_tokens).where(api_tokens.c.label == row.label).values(used_ms=now))
         return Person(id=0, name=f"api:{row.label}", role=Role(row.role))
 
-    def api_tokens(self, *, by: Person | None = None) -> "list[tuple[str, Role, int, int | None]]":
+    def api_tokens(self, *, by: Person | None = None) -> tuple[tuple[str, Role, int, int | None], ...]:
         """Return every token's name and role, when it was made and last used."""
         _demand(by)
         with self._database.read() as connection:
             rows = connection.execute(select(api_tokens).order_by(api_tokens.c.label))
-            return [(row.label, Role(row.role), row.created_ms, row.used_ms) for row in rows]
+            return tuple((row.label, Role(row.role), row.created_ms, row.used_ms) for row in rows)
 
     def revoke_token(self, label: str, *, by: Person | None = None) -> None:
         """End a token. Raises NotThere."""

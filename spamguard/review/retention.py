@@ -16,7 +16,7 @@ from spamguard.review.audit import Audit
 from spamguard.review.database import Database
 from spamguard.review.shown import message_of
 from spamguard.review.tables import bands, case_notes, cases, decisions, items, outbox, releases
-from spamguard.review.values import CaseStatus, Person, Rules
+from spamguard.review.values import Person, Rules
 from spamguard.review.vault import Vault
 
 CHUNK: Final = 500

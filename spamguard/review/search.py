@@ -30,7 +30,9 @@ def add(connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
         statement = text("INSERT INTO item_words (rowid, words) VALUES (:seq, :words)")
         connection.execute(statement, [{"seq": seq, "words": " ".join(terms(said))} for seq, said in rows])
     else:
-        statement = text("INSERT INTO item_words (rowid, words) VALUES (:seq, array_to_tsvector(CAST(:words AS text[])))")
+        statement = text(
+            "INSERT INTO item_words (rowid, words) VALUES (:seq, array_to_tsvector(CAST(:words AS text[])))"
+        )
         connection.execute(statement, [{"seq": seq, "words": terms(said) or ["\u2205"]} for seq, said in rows])
 
 

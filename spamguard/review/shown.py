@@ -65,7 +65,7 @@ def items_of(connection: Connection, who: Person, rows: list[Row[Any]]) -> tuple
         held = given.get(row.seq, [])
         mine = any(verdict.person_id == who.id for verdict in held)
         last = verdict_of(held[-1]) if held and (mine or row.status != Status.SECOND) else None
-        shown.append(item_of(row._mapping, last, mine=mine))
+        shown.append(item_of(dict(row._mapping), last, mine=mine))
     return tuple(shown)
 
 

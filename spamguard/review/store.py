@@ -83,9 +83,7 @@ class Store:
         cursor = None if last is None else f"{last.priority!r}:{last.seq}" if teaching else str(last.seq)
         return Page(items=shown, next=cursor, total=total)
 
-    def _conditions(
-        self, connection: Connection, who: Person, filters: Filters
-    ) -> list[ColumnElement[bool]] | None:
+    def _conditions(self, connection: Connection, who: Person, filters: Filters) -> list[ColumnElement[bool]] | None:
         """Return what items must be; None when nothing can be it."""
         found: list[ColumnElement[bool]] = []
         for column, value in (
@@ -228,9 +226,7 @@ class Store:
         demand(who, "item.read")
         with self._database.write() as connection:
             item = self._row(connection, item_id)
-            query = select(decisions).where(
-                decisions.c.decision_id == decision_id, decisions.c.item_seq == item.seq
-            )
+            query = select(decisions).where(decisions.c.decision_id == decision_id, decisions.c.item_seq == item.seq)
             row = connection.execute(query).first()
             if row is None:
                 raise NotThere(what="message")
@@ -467,5 +463,3 @@ def _check(label: Label, category: str | None, note: str) -> None:
         raise ReviewInvalid(detail=f"the label policy has no category of that name for {label}")
     if len(note) > MAX_NOTE_CHARS:
         raise ReviewInvalid(detail=f"a note has at most {MAX_NOTE_CHARS} characters")
-
-

@@ -55,7 +55,9 @@ class Vault:
         try:
             return self._sealing[version].decrypt(nonce, body, place.encode()).decode(errors="surrogatepass")
         except InvalidTag:
-            raise DatabaseUnfit(detail="an encrypted number is not what was stored, or the key is another one") from None
+            raise DatabaseUnfit(
+                detail="an encrypted number is not what was stored, or the key is another one"
+            ) from None
 
     def lookup(self, number: str) -> str:
         """Return the hash by which a number is stored; an empty one has an empty hash."""

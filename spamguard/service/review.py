@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
+from spamguard import config
 from spamguard.backends import artifacts, registry
 from spamguard.backends.clock import SystemClock
 from spamguard.backends.memory import MemoryBroker
@@ -23,10 +22,11 @@ from spamguard.engine.holder import ready_judge
 from spamguard.errors import ConfigError, ModelNotFound, ModelRejected, TopicUnfit
 from spamguard.interfaces import Broker, Clock
 from spamguard.review import demo
-from spamguard.review.database import Database
+from spamguard.review.database import Database, file_of
 from spamguard.review.desk import Desk
 from spamguard.review.intake import IntakeHandler
 from spamguard.review.outbox import Relay
+from spamguard.review.people import CHEAP
 from spamguard.review.values import Rules
 from spamguard.review.vault import read_keys
 from spamguard.service import streams
@@ -94,27 +94,28 @@ def key_file(settings: Settings) -> Path:
     """Return the file of the encryption keys: the configured one, or beside SQLite's file. Raises ConfigError."""
     if settings.review_key_file is not None:
         return settings.review_key_file
-    try:
-        url = make_url(settings.review_database)
-    except ArgumentError:
-        raise ConfigError(detail="review_database is no database address") from None
-    if url.get_backend_name() != "sqlite" or not url.database:
-        raise ConfigError(detail="review_key_file must be set when the database is not a file of its own")
-    return Path(url.database).with_suffix(".key")
+    file = file_of(settings.review_database)
+    if file is None:
+        raise ConfigError(detail="review_key_file must be set when the database is no file of its own")
+    return file.with_suffix(".key")
 
 
-def open_desk(settings: Settings, *, clock: Clock | None = None) -> Desk:
-    """Return the desk over the configured database. Raises DatabaseUnfit or ConfigError."""
+def open_desk(settings: Settings, *, clock: Clock | None = None, in_earnest: bool = True) -> Desk:
+    """Return the desk over the configured database. Raises DatabaseUnfit or ConfigError.
+
+    Out of earnest, in the demo, nothing waits for the disk, and passwords are cheap to hash.
+    """
     judges = Judges(settings)
     vault = read_keys(key_file(settings), create=settings.review_key_file is None)
     return Desk(
-        Database(settings.review_database),
+        Database(settings.review_database, durable=in_earnest),
         vault,
         clock=clock or SystemClock(),
         find_judge=judges.find,
         current_judge=judges.current,
         rules=rules_of(settings),
         policy=policy_of(settings),
+        hasher=None if in_earnest else CHEAP,
     )
 
 
@@ -131,11 +132,11 @@ def demo_settings(settings: Settings, folder: Path) -> Settings:
 
 def demo_desk(folder: Path, settings: Settings | None = None) -> Desk:
     """Return a desk that was worked at for weeks, in a folder; its people are `demo.PEOPLE`."""
-    mine = demo_settings(settings or Settings(), folder)
+    mine = demo_settings(settings or config.load({}, environ={}), folder)
     clock = SystemClock()
     traffic = demo_traffic(mine)
-    demo.seed(lambda then: open_desk(mine, clock=then), traffic, now_s=clock.now())
-    return open_desk(mine)
+    demo.seed(lambda then: open_desk(mine, clock=then, in_earnest=False), traffic, now_s=clock.now())
+    return open_desk(mine, in_earnest=False)
 
 
 def demo_traffic(settings: Settings) -> demo.Traffic:
@@ -209,9 +210,7 @@ class ReviewService:
         if missing:
             raise TopicUnfit(detail="; ".join(f"{topic} does not exist" for topic in missing))
         shadow = settings.shadow_topic if settings.shadow_topic in partitions else None
-        consumer = broker.consumer(
-            [settings.review_topic, *([shadow] if shadow else [])], group=settings.review_group
-        )
+        consumer = broker.consumer([settings.review_topic, *([shadow] if shadow else [])], group=settings.review_group)
         self._loop = StreamLoop(
             consumer,
             IntakeHandler(self.desk.intake, shadow_topic=shadow, metrics=self.metrics),
@@ -247,11 +246,14 @@ class ReviewService:
 
         from spamguard.review.web.app import create_app
 
+        class Server(uvicorn.Server):
+            @contextmanager
+            def capture_signals(self) -> Iterator[None]:  # the process has its own
+                yield
+
         settings = self.settings
-        app = create_app(
-            self.desk, secure_cookies=settings.review_secure_cookies, demo=self._traffic is not None
-        )
-        config = uvicorn.Config(
+        app = create_app(self.desk, secure_cookies=settings.review_secure_cookies, demo=self._traffic is not None)
+        options = uvicorn.Config(
             app,
             host=settings.review_host,
             port=settings.review_port,
@@ -261,10 +263,9 @@ class ReviewService:
             server_header=False,
             timeout_graceful_shutdown=5,
         )
-        server = self._server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the process has its own
+        server = self._server = Server(options)
         running = asyncio.create_task(server.serve())
-        while not server.started and not running.done():
+        while not server.started and not running.done():  # noqa: ASYNC110 - it offers no event
             await asyncio.sleep(0.02)
         if server.started:
             self.port = server.servers[0].sockets[0].getsockname()[1]
@@ -315,9 +316,9 @@ def demo_service(settings: Settings) -> Iterator[ReviewService]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def service(settings: Settings, *, broker: Broker | None = None) -> ReviewService:
-    """Return the application over the configured database and Kafka."""
-    return ReviewService(settings, open_desk(settings), broker=broker or streams.kafka(settings))
+def service(settings: Settings, *, stream: bool = True, broker: Broker | None = None) -> ReviewService:
+    """Return the application over the configured database and, where it is to read and publish, over Kafka."""
+    return ReviewService(settings, open_desk(settings), broker=(broker or streams.kafka(settings)) if stream else None)
 
 
 def metrics_server(one: ReviewService) -> MetricsServer:
@@ -327,7 +328,10 @@ def metrics_server(one: ReviewService) -> MetricsServer:
         return [] if one.health.alive() else ["no poll came back for long"]
 
     return MetricsServer(
-        one.metrics, host=one.settings.metrics_host, port=one.settings.metrics_port, alive=alive, ready=list, degraded=list
+        one.metrics,
+        host=one.settings.metrics_host,
+        port=one.settings.metrics_port,
+        alive=alive,
+        ready=list,
+        degraded=list,
     )
-
-
