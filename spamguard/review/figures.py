@@ -20,7 +20,7 @@ from spamguard.interfaces import Clock
 from spamguard.review.access import demand
 from spamguard.review.audit import Audit
 from spamguard.review.database import Database
-from spamguard.review.tables import cases, decisions, entries, items, releases, verdicts
+from spamguard.review.tables import cases, decisions, entries, items, past_counts, past_drawn, releases, verdicts
 from spamguard.review.values import (
     CaseStatus,
     FigureRow,
@@ -261,7 +261,11 @@ def _drawn(connection: Connection, span: _Span, by: str) -> list[Drawn]:
             items.c.status == Status.DONE,
         )
     )
-    found = connection.execute(_narrowed(query, decisions, span))
+    past = select(past_drawn).where(span.holds(past_drawn.c.decided_ms))
+    found = [
+        *connection.execute(_narrowed(query, decisions, span)),
+        *connection.execute(_narrowed(past, past_drawn, span)),
+    ]
     return [
         Drawn(
             week_of(row.decided_ms) if by == "week" else str(row._mapping[by] or ""),
@@ -302,6 +306,9 @@ def _counts(connection: Connection, span: _Span, by: str) -> dict[str, dict[str,
         _narrowed(query, decisions, span).group_by(key, decisions.c.action)
     ):
         found[week_of(int(value) * 86_400_000) if by == "week" else str(value or "")][action] += number
+    past = select(past_counts).where(span.holds(past_counts.c.day_ms))
+    for row in connection.execute(_narrowed(past, past_counts, span)):
+        found[week_of(row.day_ms) if by == "week" else str(row._mapping[by] or "")][row.action] += row.number
     return dict(found)
 
 

@@ -251,7 +251,7 @@ class People:
         with self._database.write() as connection:
             row = self._row(connection, name)
             connection.execute(update(people).where(people.c.id == row.id).values(role=Role(role)))
-            self._keep_an_admin(connection)
+            self._keep_an_admin(connection, row)
             self._audit.write(connection, _who(by), "people.role", row.name, role=str(role))
 
     def set_active(self, name: str, active: bool, *, by: Person | None = None) -> None:
@@ -261,12 +261,12 @@ class People:
             row = self._row(connection, name)
             connection.execute(update(people).where(people.c.id == row.id).values(active=active))
             connection.execute(delete(sessions).where(sessions.c.person_id == row.id))
-            self._keep_an_admin(connection)
+            self._keep_an_admin(connection, row)
             self._audit.write(connection, _who(by), "people.active", row.name, active=active)
 
-    def _keep_an_admin(self, connection: Connection) -> None:
+    def _keep_an_admin(self, connection: Connection, was: Row[Any]) -> None:
         query = select(func.count()).where(people.c.role == Role.ADMIN, people.c.active.is_(True))
-        if not connection.execute(query.select_from(people)).scalar_one():
+        if was.role == Role.ADMIN and not connection.execute(query.select_from(people)).scalar_one():
             raise Conflict(detail="it is the last administrator; make another one first")
 
     def list(self, *, by: Person | None = None) -> tuple[Person, ...]:

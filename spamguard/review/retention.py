@@ -1,22 +1,36 @@
 """What is deleted when, and how does a subscriber see or take back what is kept of them?
 
-Texts and numbers go when they are older than the retention; verdicts stay as counts, without a text. An item whose
-messages are all gone goes with its words. What a subscriber asks for is found by the keyed hash of their number.
+Texts and numbers go when they are older than the retention; verdicts stay, and counts for the figures, without anything
+of anybody. An item whose messages are all gone goes with its words. What a subscriber asks for is found by the keyed hash of their number.
 """
 
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from spamguard.core.sms import text_of
 
 from spamguard.interfaces import Clock
 from spamguard.review import search
 from spamguard.review.access import demand
 from spamguard.review.audit import Audit
 from spamguard.review.database import Database
+from spamguard.review.intake import storable
 from spamguard.review.shown import message_of
-from spamguard.review.tables import bands, case_notes, cases, decisions, items, outbox, releases
-from spamguard.review.values import Person, Rules
+from spamguard.review.tables import (
+    bands,
+    case_notes,
+    cases,
+    decisions,
+    items,
+    outbox,
+    past_counts,
+    past_drawn,
+    releases,
+)
+from spamguard.review.values import Person, Rules, Status
 from spamguard.review.vault import Vault
 
 CHUNK: Final = 500
@@ -145,6 +159,7 @@ class Retention:
                 select(decisions.c.item_seq).where(decisions.c.decision_id.in_(ids)).distinct()
             ).scalars()
         )
+        _keep_figures(connection, ids)
         refs = select(releases.c.release_id).where(releases.c.decision_id.in_(ids))
         waiting = list(connection.execute(refs).scalars())
         connection.execute(delete(outbox).where(outbox.c.ref.in_(waiting)))
@@ -174,9 +189,6 @@ class Retention:
     def _reword(self, connection: Connection, seq: int, decision_id: str, copies: int) -> None:
         """Let an item speak with the text of a message that is still there."""
         row = connection.execute(select(decisions).where(decisions.c.decision_id == decision_id)).one()
-        from spamguard.core.sms import text_of
-        from spamguard.review.intake import storable
-
         said = storable(text_of(message_of(row, self._vault)) or "")
         clues = msgspec.json.encode(msgspec.json.decode(row.decision).get("clues", [])).decode()
         connection.execute(update(items).where(items.c.seq == seq).values(copies=copies, text=said, clues=clues))
@@ -195,3 +207,36 @@ class Retention:
                 )
             )
             connection.execute(delete(case_notes).where(case_notes.c.case_seq.in_(some)))
+
+
+def _keep_figures(connection: Connection, ids: list[str]) -> None:
+    """Keep of decisions that are about to go what the figures count: how many, and the labels of those drawn by lot."""
+    query = (
+        select(decisions, items.c.label, items.c.status)
+        .join(items, items.c.seq == decisions.c.item_seq)
+        .where(decisions.c.decision_id.in_(ids))
+    )
+    counts: Counter[tuple[int, str, str, str, str]] = Counter()
+    drawn = []
+    for row in connection.execute(query):
+        kind = {"tenant": row.tenant, "model": row.model, "category": row.category or "", "action": row.action}
+        counts[(row.decided_ms // DAY_MS * DAY_MS, *kind.values())] += 1
+        if row.chance is not None and row.label is not None and row.status == Status.DONE:
+            drawn.append(kind | {"decided_ms": row.decided_ms, "chance": row.chance, "label": row.label})
+    if drawn:
+        connection.execute(insert(past_drawn), drawn)
+    for (day_ms, tenant, model, category, action), number in counts.items():
+        mine = (
+            (past_counts.c.day_ms == day_ms)
+            & (past_counts.c.tenant == tenant)
+            & (past_counts.c.model == model)
+            & (past_counts.c.category == category)
+            & (past_counts.c.action == action)
+        )
+        raised = update(past_counts).where(mine).values(number=past_counts.c.number + number)
+        if not connection.execute(raised).rowcount:
+            connection.execute(
+                insert(past_counts).values(
+                    day_ms=day_ms, tenant=tenant, model=model, category=category, action=action, number=number
+                )
+            )

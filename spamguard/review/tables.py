@@ -118,6 +118,32 @@ decisions: Final = Table(
     Index("ix_decisions_drawn", "chance", "decided_ms"),
 )
 
+#: What is left of decisions that are older than the retention: numbers for the figures, nothing of anybody.
+past_counts: Final = Table(
+    "past_counts",
+    METADATA,
+    Column("day_ms", BigInteger, primary_key=True),
+    Column("tenant", String(200), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("category", String(20), primary_key=True),
+    Column("action", String(10), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+past_drawn: Final = Table(
+    "past_drawn",
+    METADATA,
+    Column("id", _SEQ, primary_key=True, autoincrement=True),
+    Column("decided_ms", BigInteger, nullable=False),
+    Column("tenant", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("category", String(20), nullable=False),
+    Column("action", String(10), nullable=False),
+    Column("chance", Float, nullable=False),
+    Column("label", String(5), nullable=False),
+    Index("ix_past_drawn_decided", "decided_ms"),
+)
+
 verdicts: Final = Table(
     "verdicts",
     METADATA,

@@ -37,7 +37,15 @@ def test_pages_show_every_item_once_in_order(desk: Desk, people: dict[str, Perso
 
 @pytest.mark.parametrize(
     ("query", "text"),
-    [("发票", INVOICE), ("彩金", CASINO), ("贷款", LOAN), ("周年", SALE), ("bonus OR 1=1", ""), ("验证 身份", PHISHING), ("票", INVOICE)],
+    [
+        ("发票", INVOICE),
+        ("彩金", CASINO),
+        ("贷款", LOAN),
+        ("周年", SALE),
+        ("bonus OR 1=1", ""),
+        ("验证 身份", PHISHING),
+        ("票", INVOICE),
+    ],
 )
 def test_two_chinese_characters_find_a_text(desk: Desk, people: dict[str, Person], query: str, text: str) -> None:
     desk.intake.take([copy_of(said) for said in EVERYONE])
