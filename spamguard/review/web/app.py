@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spamguard.errors import Conflict, Forbidden, LoginRefused, NotThere, ReviewInvalid, SpamguardError
 from spamguard.review.access import demand
+from spamguard.review.cases import spoken_receipt
 from spamguard.review.desk import Desk
 from spamguard.review.values import Session
 from spamguard.review.web import figures_of, marks
@@ -122,6 +123,7 @@ def _environment() -> Environment:
         percent=figures_of.percent,
         interval=figures_of.interval,
         place=figures_of.place,
+        spoken=spoken_receipt,
     )
     pages.globals.update(
         pieces=marks.pieces,
