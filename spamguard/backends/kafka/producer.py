@@ -64,6 +64,25 @@ class KafkaProducer:
         it stays pending and is delivered afterwards, whether or not anybody waits. A resend would be a second record.
         """
         producer = await self._sound(partition.topic)
+        delivering = asyncio.ensure_future(self._delivered(producer, partition, batch))
+        if self._patience_s is not None and not await self._patiently(delivering, producer, self._patience_s):
+            delivering.cancel()
+            self._spoilt = producer
+            detail = (
+                f"not acknowledged for {self._patience_s:g} s, though the brokers answer; is it there, with replicas?"
+            )
+            raise PublishFailed(topic=partition.topic, detail=detail)
+        failure = await delivering
+        if isinstance(failure, PublishFailed):
+            raise failure
+        if failure is not None:
+            self._spoilt = producer
+            raise PublishFailed(topic=partition.topic, detail=type(failure).__name__) from None
+
+    async def _delivered(
+        self, producer: AIOKafkaProducer, partition: Partition, batch: Sequence[Outgoing]
+    ) -> BaseException | None:
+        """Send a batch and return None when all of it is acknowledged, else what is wrong."""
         sent: list[Awaitable[Any]] = []
         failure: BaseException | None = None
         try:
@@ -81,29 +100,19 @@ class KafkaProducer:
         except (KafkaError, ValueError) as error:
             failure = error
         # Shielded: a caller that is cancelled must not cancel the client's own futures, which its sender still fulfils.
-        acknowledged = asyncio.gather(*map(asyncio.shield, sent), return_exceptions=True)
-        if self._patience_s is not None and not await self._patiently(acknowledged, producer, self._patience_s):
-            self._spoilt = producer
-            detail = f"not acknowledged for {self._patience_s:g} s, though the brokers answer; has it enough replicas?"
-            raise PublishFailed(topic=partition.topic, detail=detail)
-        outcomes = await acknowledged
-        failure = next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), failure)
-        if isinstance(failure, PublishFailed):
-            raise failure
-        if failure is not None:
-            self._spoilt = producer
-            raise PublishFailed(topic=partition.topic, detail=type(failure).__name__) from None
+        outcomes = await asyncio.gather(*map(asyncio.shield, sent), return_exceptions=True)
+        return next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), failure)
 
     async def _patiently(
-        self, acknowledged: "asyncio.Future[list[Any]]", producer: AIOKafkaProducer, patience_s: float
+        self, delivering: "asyncio.Future[BaseException | None]", producer: AIOKafkaProducer, patience_s: float
     ) -> bool:
-        """Wait, and return False when the brokers answer for so long and still do not acknowledge.
+        """Wait for a delivery, and return False when the brokers answer for so long and still do not acknowledge.
 
         A broker that is away is waited for as without patience: then nothing else can be published either.
         """
         patience_s = min(patience_s, ONCE_GIVEN_UP_S) if self._gave_up else patience_s
         answering_since_s: float | None = None
-        while not (await asyncio.wait((acknowledged,), timeout=min(PROBE_EVERY_S, patience_s)))[0]:
+        while not (await asyncio.wait((delivering,), timeout=min(PROBE_EVERY_S, patience_s)))[0]:
             asked_s = time.monotonic()
             try:
                 async with asyncio.timeout(PROBE_EVERY_S):
@@ -112,7 +121,7 @@ class KafkaProducer:
                 answering_since_s = None
                 continue
             answering_since_s = asked_s if answering_since_s is None else answering_since_s
-            if time.monotonic() - answering_since_s >= patience_s - PROBE_EVERY_S and not acknowledged.done():
+            if time.monotonic() - answering_since_s >= patience_s - PROBE_EVERY_S and not delivering.done():
                 self._gave_up = True
                 return False
         self._gave_up = False
