@@ -51,7 +51,7 @@ class Row(NamedTuple):
     lost: int
     repeated: int
     wrong: int
-    gap_s: float  #: the longest time without any decision while messages came
+    gap_s: float  #: the longest time in which a partition had no decision while messages came
     switch: str  #: how all blocking was stopped during the fault, and how long after the command every worker obeyed
 
 
@@ -273,7 +273,10 @@ class Rig:
         answered = Counter(decision["decision_id"] for decision, _ in decisions)
         done = (answered.keys() & (expected.keys() - dead)) | (buried.keys() & dead)
         repeated = answered.total() - len(answered) + buried.total() - len(buried)
-        gap_s = self._gap([record.timestamp_ms / 1000 for _, record in decisions])
+        by_partition: dict[int, list[float]] = {}
+        for _, record in decisions:
+            by_partition.setdefault(record.partition.number, []).append(record.timestamp_ms / 1000)
+        gap_s = max(map(self._gap, by_partition.values()), default=0.0)
         drills = [self._proven(drill, decisions) for drill in self._drills]
         return Row(fault, len(came), len(done), len(came) - len(done), repeated, wrong, gap_s, "; ".join(drills))
 
@@ -295,7 +298,7 @@ class Rig:
         return f"{drill.through}, {drill.took_s:.1f} s"
 
     def _gap(self, published_s: Sequence[float]) -> float:
-        """Return the longest time between two decisions while messages came."""
+        """Return the longest time between two decisions of a partition while messages came."""
         times = sorted(published_s)
         gaps = [
             min(later, ended_s) - max(earlier, began_s)

@@ -34,7 +34,7 @@ FIRST, SECOND = "small/1.0", "small/2.0"
 
 #: The rows in the order of the table.
 KILLED: Final = "worker killed (-9) in the middle of batches, ten times"
-RESTARTED: Final = "broker killed, back after 3 s"
+RESTARTED: Final = "broker killed (-9) and restarted"
 FROZEN: Final = "broker frozen for 20 s"
 REBALANCED: Final = "members join and leave under load"
 CUT: Final = "network of one of two workers cut for 10 s"
@@ -77,8 +77,8 @@ def _totals(rows: Sequence[Row]) -> dict[str, Any]:
 SUMMARIES: Final[dict[Path, Callable[[Sequence[Row]], str]]] = {
     ROOT / "README.md": lambda rows: (
         "Last run: {faults} faults, {came:,} messages in, **{lost} lost, {wrong} wrong** against the offline oracle, "
-        "{repeated:,} repeated\nunder the same `decision_id`; in every fault all blocking was stopped by one command, obeyed "
-        "within {switch_s:.1f} s."
+        "{repeated:,} repeated\nunder the same `decision_id`; in every fault one command stopped all blocking, obeyed within "
+        "{switch_s:.1f} s."
     ).format(**_totals(rows)),
     ROOT / "README.zh-CN.md": lambda rows: (
         "上次运行：{faults} 种故障，输入 {came:,} 条消息，**丢失 {lost} 条，与离线结果不符 {wrong} 条**，重复 {repeated:,} 条（`decision_id` "
