@@ -10,15 +10,16 @@ import fcntl
 import getpass
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from spamguard.core.manifest import FILE_NAME
-from spamguard.errors import AliasNotMoved, ModelNotFound, ModelRejected
+from spamguard.errors import AliasNotMoved, DataError, ModelNotFound, ModelRejected
 
 ALIASES: Final = "aliases.json"
 HISTORY: Final = "history.jsonl"
@@ -185,3 +186,54 @@ def resolve(reference: str, root: Path) -> Path:
     if versions:
         return versions[-1]
     raise ModelNotFound(path=root / target)
+
+
+class Kept(NamedTuple):
+    """A model that pruning leaves alone, and why."""
+
+    name: str
+    why: str
+
+
+def prunable(root: Path, *, keep: int) -> tuple[list[str], list[Kept]]:
+    """Return the models (name/version) that may be removed, oldest first, and those that stay. Raises ModelRejected.
+
+    What stays: whatever an alias stands for, the last `keep` models each alias stood for before, and every version
+    that is newer than those of its name: it may be a candidate that nobody has tried yet.
+    """
+    aliases, moves = read_aliases(root), read_history(root)
+    why: dict[str, str] = {}
+    for alias, target in sorted(aliases.items()):
+        why[target] = f"{why[target]}, {alias}" if target in why else alias
+    for alias in sorted({move.alias for move in moves}):
+        stood = [name for move in moves if move.alias == alias for name in (move.source, move.target) if name]
+        for name in [name for name in dict.fromkeys(reversed(stood)) if name != aliases.get(alias)][:keep]:
+            why.setdefault(name, f"was {alias}")
+    may, stays = [], []
+    folders = model_folders(root)
+    newest: dict[str, int] = {}
+    for place, folder in enumerate(folders):
+        if f"{folder.parent.name}/{folder.name}" in why:
+            newest[folder.parent.name] = place
+    for place, folder in enumerate(folders):
+        name = f"{folder.parent.name}/{folder.name}"
+        if name in why:
+            stays.append(Kept(name, why[name]))
+        elif place > newest.get(folder.parent.name, -1):
+            stays.append(Kept(name, "newer than what an alias stood for"))
+        else:
+            may.append(name)
+    return may, stays
+
+
+def remove_model(root: Path, name: str) -> None:
+    """Remove a model whole: it is out of every reader's sight before its first file goes. Raises DataError."""
+    folder = root / name
+    gone = folder.with_name(f".{folder.name}.pruned")
+    try:
+        folder.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise DataError(
+            detail=f"{name} could not be removed ({error.strerror}); prune where the folder is writable"
+        ) from None

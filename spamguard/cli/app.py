@@ -56,7 +56,7 @@ COMMANDS: Final = {
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
-    "models": Command(MODELS, "List, show and verify models; say which one decides.", "spamguard.cli.models"),
+    "models": Command(MODELS, "List, show, verify and sign models; say which one decides.", "spamguard.cli.models"),
     "train": Command(
         TRAIN,
         "Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its "

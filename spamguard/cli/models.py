@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
-from spamguard.cli.options import Models
+from spamguard.cli.options import Models, setting
 from spamguard.cli.screen import DIM, Screen, printable
 from spamguard.core.manifest import Manifest
 from spamguard.errors import ModelNotFound, SpamguardError
@@ -25,18 +25,22 @@ Role = Annotated[
     typer.Option("--as", help="alias to move: the champion decides, the challenger only scores along"),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="why; kept in the history", show_default=False)]
+Key = Annotated[str | None, setting("model_key")]
 Who = Annotated[str | None, typer.Option("--by", help="who; the login name when left out", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
-    """Add `models list`, `show`, `verify`, `promote`, `rollback` and `history`."""
-    group = typer.Typer(no_args_is_help=True, help="List, show and verify models; say which one decides.")
+    """Add `models` with all its commands."""
+    group = typer.Typer(no_args_is_help=True, help="List, show, verify and sign models; say which one decides.")
     group.command("list")(list_models)
     group.command("show")(show)
     group.command("verify")(verify)
+    group.command("keygen")(keygen)
+    group.command("sign")(sign)
     group.command("promote")(promote)
     group.command("rollback")(rollback)
     group.command("history")(history)
+    group.command("prune")(prune)
     app.add_typer(group, name="models")
 
 
@@ -180,10 +184,14 @@ def verify(
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help=f"{_REFERENCE}; every model when left out")
     ] = None,
+    key: Key = None,
     models: Models = None,
 ) -> None:
-    """Check every file's digest, then the arrays and self-tests: one line a file, exit code 4 when one is wrong."""
-    settings = config.load({"model": model, "models": models})
+    """Check every file's digest, then the arrays and self-tests: one line a file, exit code 4 when one is wrong.
+
+    With a key, the signature is checked too: it covers the manifest, which covers every file.
+    """
+    settings = config.load({"model": model, "models": models, "model_key": key})
     if model is None:
         folders = {known.name: known.folder for known in catalogue.known_models(settings)}
     else:
@@ -193,12 +201,45 @@ def verify(
     screen = Screen()
     wrong: list[SpamguardError] = []
     for name, folder in folders.items():
-        for checked, error in catalogue.verify_model(folder):
+        for checked, error in catalogue.verify_model(folder, catalogue.trusted_keys(settings)):
             mark = ("✗", "bold red") if error else ("✓", "bold green")
             screen.say(Text.assemble(mark, f" {name}  {checked}"))
             wrong += [error] if error else []
     if wrong:
         raise wrong[0]
+
+
+def keygen(
+    file: Annotated[Path, typer.Argument(help="file of the secret key; the public one goes beside it, as FILE.pub")],
+) -> None:
+    """Make a pair of keys: the secret one signs models, the public one is what workers trust.
+
+    Keep the secret key where models are released and nowhere else. Give the workers the printed line, or the .pub file,
+    as [bold]SPAMGUARD_MODEL_KEY[/]: from then on they load no model that is not signed. To change keys, let the workers
+    trust both, comma-separated, sign again, and then drop the old one.
+    """
+    public, path = catalogue.new_keys(file)
+    screen = Screen(stderr=True)
+    screen.say(f"secret key in {file} (only you may read it), public key in {path}")
+    print(public)  # noqa: T201 - the one line of output a script may read
+
+
+def sign(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_REFERENCE)],
+    secret: Annotated[
+        Path,
+        typer.Option(
+            "--secret", help="file of the secret key, from spamguard models keygen", envvar="SPAMGUARD_MODEL_SECRET"
+        ),
+    ],
+    models: Models = None,
+) -> None:
+    """Sign a model that passes every check; the signature lies beside its manifest and covers every file.
+
+    Signing again replaces the signature; the model itself is never touched.
+    """
+    folder, key = catalogue.sign_model(config.load({"models": models}), model, secret)
+    Screen().say(Text.assemble(("✓", "bold green"), f" {folder.parent.name}/{folder.name}  signed by key {key}"))
 
 
 def promote(
@@ -264,3 +305,27 @@ def history(models: Models = None) -> None:
     for alias in sorted(last):
         if aliases.get(alias) != last[alias]:
             screen.say(f"{alias} stands for {aliases.get(alias, 'nothing')} now: it was moved without this history")
+
+
+def prune(
+    keep: Annotated[
+        int, typer.Option(help="how many models each alias stood for before its present one are kept", min=0)
+    ] = 3,
+    yes: Annotated[bool, typer.Option("--yes", help="remove them; without it nothing is touched")] = False,
+    models: Models = None,
+) -> None:
+    """Remove old models: a dry run unless --yes.
+
+    Kept are whatever an alias stands for, the last --keep models each alias stood for before, so that a rollback finds
+    them, and every version newer than those. A removed model is out of the workers' sight at once, and whole.
+    """
+    going, staying = catalogue.prune_models(config.load({"models": models}), keep=keep, really=yes)
+    screen = Screen()
+    for name, why in staying:
+        screen.say(Text.assemble(("kept     ", "green"), name, (f"  {why}", DIM)))
+    for name in going:
+        screen.say(Text.assemble(("removed  " if yes else "would go ", "yellow"), name))
+    if not going:
+        screen.say("nothing to remove")
+    elif not yes:
+        screen.say("nothing was touched; --yes removes them")

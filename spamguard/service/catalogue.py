@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from spamguard.backends import artifacts, registry
+from spamguard.backends import artifacts, registry, signing
 from spamguard.backends.clock import SystemClock
 from spamguard.config import Settings
 from spamguard.core.decide import Judge
@@ -21,6 +21,31 @@ def models_folder(settings: Settings) -> Path:
 
 #: What is checked of a model last: that it fits this release, its arrays fit together, and the self-tests hold.
 LOADS: Final = "arrays and self-tests"
+
+
+#: What is checked of a model first, where a key is asked for.
+SIGNED: Final = "signature"
+
+
+def trusted_keys(settings: Settings) -> signing.Keys:
+    """Return the public keys of which one must have signed every model; none when none is set. Raises ConfigError."""
+    return signing.read_public(settings.model_key) if settings.model_key else signing.NO_KEYS
+
+
+def new_keys(path: Path) -> tuple[str, Path]:
+    """Write a new pair of keys; return the public one and the path of its file. Raises DataError."""
+    pair = signing.new_keys()
+    return pair.public, signing.write_keys(path, pair)
+
+
+def sign_model(settings: Settings, reference: str, secret: Path) -> tuple[Path, str]:
+    """Sign a model that loads; return its folder and the name of the key.
+
+    Raises ModelNotFound, ModelRejected, or DataError for what is no key.
+    """
+    folder = registry.resolve(reference, models_folder(settings))
+    ready_judge(*artifacts.read(folder))
+    return folder, artifacts.sign(folder, secret).key
 
 
 class KnownModel(NamedTuple):
@@ -52,14 +77,22 @@ def read_manifest(folder: Path) -> Manifest:
     return artifacts.read_manifest(folder)
 
 
-def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
-    """Yield everything that is checked of a model, with what is wrong with it: manifest, files, and how it loads."""
+def verify_model(folder: Path, keys: signing.Keys = ()) -> Iterator[tuple[str, SpamguardError | None]]:
+    """Yield everything that is checked of a model, with what is wrong with it: manifest, files, and how it loads.
+
+    Where keys are given, the signature is checked too.
+    """
     try:
         manifest = artifacts.read_manifest(folder)
     except SpamguardError as error:
         yield FILE_NAME, error
         return
     yield FILE_NAME, None
+    if keys:
+        try:
+            yield f"{SIGNED} of key {artifacts.require_signature(folder, keys)}", None
+        except SpamguardError as error:
+            yield SIGNED, error
     sound = True
     for name, digest in manifest.files.items():
         try:
@@ -78,7 +111,7 @@ def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
 
 def load_judge(settings: Settings) -> tuple[Judge, Manifest]:
     """Return the configured model, every digest and self-test checked. Raises ModelNotFound or ModelRejected."""
-    manifest, arrays = artifacts.read(model_folder(settings))
+    manifest, arrays = artifacts.read(model_folder(settings), trusted_keys(settings))
     return ready_judge(manifest, arrays), manifest
 
 
@@ -92,7 +125,7 @@ def promote_model(settings: Settings, reference: str, *, alias: str, who: str, r
     name = f"{folder.parent.name}/{folder.name}"
     if not registry.names(root, name, folder):
         raise AliasNotMoved(alias=alias, detail=f"{folder} is no model of {root}, and an alias names nothing else")
-    return _move(root, alias, name, kind="promote", who=who, reason=reason)
+    return _move(settings, alias, name, kind="promote", who=who, reason=reason)
 
 
 def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> registry.Move:
@@ -104,16 +137,17 @@ def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> regis
         raise AliasNotMoved(
             alias=alias, detail="its history knows nothing it stood for before; promote a model by name"
         )
-    move = _move(root, alias, target, kind="rollback", who=who, reason=reason)
+    move = _move(settings, alias, target, kind="rollback", who=who, reason=reason)
     if move is None:
         raise AliasNotMoved(alias=alias, detail=f"somebody else moved it to {target} meanwhile")
     return move
 
 
 def _move(
-    root: Path, alias: str, name: str, *, kind: Literal["promote", "rollback"], who: str, reason: str
+    settings: Settings, alias: str, name: str, *, kind: Literal["promote", "rollback"], who: str, reason: str
 ) -> registry.Move | None:
-    ready_judge(*artifacts.read(root / name))
+    root = models_folder(settings)
+    ready_judge(*artifacts.read(root / name, trusted_keys(settings)))
     if registry.read_aliases(root).get(alias) == name:
         return None
     at = datetime.fromtimestamp(SystemClock().now(), UTC).isoformat(timespec="seconds")
@@ -129,3 +163,15 @@ def alias_history(settings: Settings) -> tuple[list[registry.Move], Mapping[str,
     """Return every move of an alias, oldest first, and what each stands for now. Raises ModelRejected."""
     root = models_folder(settings)
     return registry.read_history(root), registry.read_aliases(root)
+
+
+def prune_models(settings: Settings, *, keep: int, really: bool) -> tuple[list[str], list[registry.Kept]]:
+    """Return the models that go and those that stay; they go only when it is really meant.
+
+    Raises ModelRejected for aliases that cannot be read, DataError for a folder that cannot be written.
+    """
+    root = models_folder(settings)
+    may, stays = registry.prunable(root, keep=keep)
+    for name in may if really else ():
+        registry.remove_model(root, name)
+    return may, stays

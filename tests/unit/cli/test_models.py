@@ -162,3 +162,39 @@ def test_only_a_model_of_the_folder_is_promoted_and_only_with_a_reason(
         assert spamguard("models", "promote", "small/1.0", *reason, "--models", str(folder)).code == 2
     assert spamguard("models", "promote", "small/9", "--reason", "x", "--models", str(folder)).code == 4
     assert registry.read_history(folder) == []
+
+
+def test_a_key_is_made_a_model_signed_and_its_signature_verified(
+    spamguard: Spamguard, folder: Path, elsewhere: Path
+) -> None:
+    made = spamguard("models", "keygen", str(elsewhere / "release"))
+    public = made.out.strip()
+    assert (made.code, (elsewhere / "release.pub").read_text().strip()) == (0, public)
+    asked = ("models", "verify", "small/1.0", "--models", str(folder), "--model-key", public)
+    unsigned = spamguard(*asked)
+    assert unsigned.code == 4
+    assert "✗ small/1.0  signature" in unsigned.out
+    signed = spamguard("models", "sign", "small/1.0", "--secret", str(elsewhere / "release"), "--models", str(folder))
+    assert signed.code == 0
+    assert signed.out.startswith("✓ small/1.0  signed by key ")
+    assert spamguard(*asked).code == 0
+
+
+def test_pruning_shows_first_and_keeps_what_a_rollback_needs(spamguard: Spamguard, folder: Path) -> None:
+    for version in ("3.0", "4.0", "5.0", "6.0"):
+        shutil.copytree(folder / "small" / "1.0", folder / "small" / version)
+    for version in ("3.0", "4.0", "5.0"):
+        registry.move_alias(folder, "champion", f"small/{version}", at="now", who="mei", reason="newer", kind="promote")
+    shown = spamguard("models", "prune", "--keep", "1", "--models", str(folder))
+    assert shown.code == 0
+    assert [line.split()[:3] for line in shown.lines[:3]] == [
+        ["kept", "small/4.0", "was"],
+        ["kept", "small/5.0", "champion"],
+        ["kept", "small/6.0", "newer"],
+    ]
+    assert [line.split()[-1] for line in shown.lines[3:6]] == ["small/1.0", "small/2.0", "small/3.0"]
+    assert len(registry.model_folders(folder)) == 6
+    spamguard("models", "prune", "--keep", "1", "--yes", "--models", str(folder))
+    assert [path.name for path in registry.model_folders(folder)] == ["4.0", "5.0", "6.0"]
+    assert not list((folder / "small").glob(".*"))
+    assert spamguard("models", "rollback", "--reason", "complaints", "--models", str(folder)).code == 0
