@@ -48,6 +48,14 @@ class AliasNotMoved(SpamguardError):
     exit_code = 4
 
 
+class GateClosed(SpamguardError):
+    """The gate stays closed for {model}: {detail}. `spamguard models promote --override "reason"` goes past it, and the
+    history keeps the reason.
+    """
+
+    exit_code = 8
+
+
 class BrokerUnavailable(SpamguardError):
     """No Kafka broker answers at {address} ({detail}). Start it, or correct --brokers (SPAMGUARD_BROKERS)."""
 

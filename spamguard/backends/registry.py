@@ -58,7 +58,7 @@ def read_aliases(root: Path) -> Mapping[str, str]:
     return found
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from", "target": "to"}):
+class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One move of an alias, as a line of the history keeps it."""
 
     at: str  #: RFC 3339, UTC
@@ -68,6 +68,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from", 
     source: str | None  #: name/version it stood for before; None at its first move
     target: str  #: name/version it stands for since
     reason: str
+    override: str | None = None  #: why the gate was gone past, with what it said; None where it was open
 
 
 def write_alias(root: Path, alias: str, target: str) -> None:
@@ -93,7 +94,15 @@ def login_name() -> str:
 
 
 def move_alias(
-    root: Path, alias: str, target: str, *, at: str, who: str, reason: str, kind: Literal["promote", "rollback"]
+    root: Path,
+    alias: str,
+    target: str,
+    *,
+    at: str,
+    who: str,
+    reason: str,
+    kind: Literal["promote", "rollback"],
+    override: str | None = None,
 ) -> Move:
     """Let an alias stand for name/version and keep who did it, when and why. Raises AliasNotMoved or ModelRejected.
 
@@ -104,7 +113,9 @@ def move_alias(
         with (root / HISTORY).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # moves at the same time wait for each other; closing lets go
             source = read_aliases(root).get(alias)
-            move = Move(at=at, who=who, kind=kind, alias=alias, source=source, target=target, reason=reason)
+            move = Move(
+                at=at, who=who, kind=kind, alias=alias, source=source, target=target, reason=reason, override=override
+            )
             size = file.seek(0, os.SEEK_END)
             try:
                 os.write(file.fileno(), b"" if _ends_whole(root / HISTORY) else b"\n")

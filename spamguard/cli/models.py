@@ -246,17 +246,30 @@ def promote(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=_REFERENCE)],
     reason: Reason,
     role: Role = "champion",
+    override: Annotated[
+        str | None, typer.Option("--override", help="why to go past a closed gate; kept in the history")
+    ] = None,
     by: Who = None,
     models: Models = None,
 ) -> None:
     """Let an alias stand for a model, once every digest, its normaliser and its self-tests are checked.
 
+    A champion must pass the gate: measured against the present one by [bold]spamguard gate[/] (or compare), and not
+    worse beyond the interval on spam caught, good messages blocked, evasive writing, calibration or speed; a first one
+    must reach absolute floors. A challenger decides nothing and needs no evidence.
+
     Running workers that follow the alias swap within their model_poll_s (a second), between two batches; nothing is
     restarted. [bold]spamguard models rollback[/] takes it back.
     """
     settings = config.load({"models": models})
-    move = catalogue.promote_model(settings, model, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
+    who = by or catalogue.login_name()
+    if override is not None:
+        override = _said(override, "--override")
+    move, found = catalogue.promote_model(settings, model, alias=role, who=who, reason=_said(reason), override=override)
     screen = Screen()
+    for finding in found:
+        mark = ("✓", "bold green") if finding.passed else ("✗", "bold red")
+        screen.say(Text.assemble(mark, f" {finding.sentence}"))
     if move is None:
         screen.say(f"{role} already stands for this model; nothing moved")
     else:
@@ -269,16 +282,19 @@ def rollback(
     by: Who = None,
     models: Models = None,
 ) -> None:
-    """Let an alias stand again for the model before, which is checked like a new one; again goes one further back."""
+    """Let an alias stand again for the model before, which is checked like a new one; again goes one further back.
+
+    The gate has no say: the way back is always open.
+    """
     settings = config.load({"models": models})
     move = catalogue.roll_back(settings, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
     _tell(Screen(), move.alias, move.source, move.target)
 
 
-def _said(reason: str) -> str:
+def _said(reason: str, option: str = "--reason") -> str:
     """Return a reason that says something."""
     if not reason.strip():
-        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+        raise typer.BadParameter("say why in a few words", param_hint=option)
     return reason.strip()
 
 
@@ -297,7 +313,8 @@ def history(models: Models = None) -> None:
         table.add_column(column, no_wrap=column == "when")
     table.add_column("why", overflow="fold")
     for move in moves:
-        row = (move.at, move.kind, move.alias, move.source or "–", move.target, move.who, move.reason)
+        why = move.reason if move.override is None else f"{move.reason} · past the gate: {move.override}"
+        row = (move.at, move.kind, move.alias, move.source or "–", move.target, move.who, why)
         table.add_row(*(printable(cell) for cell in row))
     if moves:
         screen.lay_out(table)

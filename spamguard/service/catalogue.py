@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from spamguard.backends import artifacts, registry, signing
+from spamguard.backends import artifacts, evidence, registry, signing
 from spamguard.backends.clock import SystemClock
 from spamguard.config import Settings
 from spamguard.core.decide import Judge
+from spamguard.core.gate import Finding, ModelRef, findings, refusals
 from spamguard.core.manifest import FILE_NAME, Manifest
 from spamguard.engine.holder import ready_judge
-from spamguard.errors import AliasNotMoved, SpamguardError
+from spamguard.errors import AliasNotMoved, GateClosed, SpamguardError
 
 
 def models_folder(settings: Settings) -> Path:
@@ -115,17 +116,49 @@ def load_judge(settings: Settings) -> tuple[Judge, Manifest]:
     return ready_judge(manifest, arrays), manifest
 
 
-def promote_model(settings: Settings, reference: str, *, alias: str, who: str, reason: str) -> registry.Move | None:
-    """Let an alias stand for a model that passed every check; None when it already does.
+class Promotion(NamedTuple):
+    """What came of asking for a promotion."""
 
-    Raises ModelNotFound or ModelRejected for a model that is not fit, AliasNotMoved.
+    move: registry.Move | None  #: None: the alias stood for it already
+    findings: list[Finding]  #: what the gate said; empty for a challenger, which decides nothing
+
+
+def promote_model(
+    settings: Settings, reference: str, *, alias: str, who: str, reason: str, override: str | None = None
+) -> Promotion:
+    """Let an alias stand for a model that passed every check; the champion's has a gate.
+
+    `override` goes past a closed gate and is kept in the history with what the gate said. Raises ModelNotFound or
+    ModelRejected for a model that is not fit, GateClosed, AliasNotMoved.
     """
     root = models_folder(settings)
     folder = registry.resolve(reference, root).absolute()
     name = f"{folder.parent.name}/{folder.name}"
     if not registry.names(root, name, folder):
         raise AliasNotMoved(alias=alias, detail=f"{folder} is no model of {root}, and an alias names nothing else")
-    return _move(settings, alias, name, kind="promote", who=who, reason=reason)
+    if alias != registry.CHAMPION or registry.read_aliases(root).get(alias) == name:
+        return Promotion(_move(settings, alias, name, kind="promote", who=who, reason=reason), [])
+    ready_judge(*artifacts.read(folder, trusted_keys(settings)))  # what is not fit needs no evidence
+    found, closed = _gate(root, name)
+    if closed and override is None:
+        raise GateClosed(model=name, detail="; ".join(closed))
+    passed = f"{override} (the gate said: {'; '.join(closed)})" if closed else None
+    return Promotion(_move(settings, alias, name, kind="promote", who=who, reason=reason, override=passed), found)
+
+
+def _gate(root: Path, name: str) -> tuple[list[Finding], list[str]]:
+    """Return what the gate finds, and what keeps it closed."""
+    challenger = ModelRef(name=name, digest=artifacts.manifest_digest(root / name))
+    current = registry.read_aliases(root).get(registry.CHAMPION)
+    try:
+        champion = current and ModelRef(name=current, digest=artifacts.manifest_digest(root / current))
+    except SpamguardError:  # a champion that is gone or cannot be read decides nothing that could be compared
+        champion = None
+    seen = evidence.read(root, challenger, champion or None)
+    if isinstance(seen, str):
+        return [], [f"{seen}; `spamguard gate {name} --data FILE` does, and needs the extra 'train'"]
+    found = findings(seen)
+    return found, refusals(found)
 
 
 def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> registry.Move:
@@ -144,14 +177,21 @@ def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> regis
 
 
 def _move(
-    settings: Settings, alias: str, name: str, *, kind: Literal["promote", "rollback"], who: str, reason: str
+    settings: Settings,
+    alias: str,
+    name: str,
+    *,
+    kind: Literal["promote", "rollback"],
+    who: str,
+    reason: str,
+    override: str | None = None,
 ) -> registry.Move | None:
     root = models_folder(settings)
     ready_judge(*artifacts.read(root / name, trusted_keys(settings)))
     if registry.read_aliases(root).get(alias) == name:
         return None
     at = datetime.fromtimestamp(SystemClock().now(), UTC).isoformat(timespec="seconds")
-    return registry.move_alias(root, alias, name, at=at, who=who, reason=reason, kind=kind)
+    return registry.move_alias(root, alias, name, at=at, who=who, reason=reason, kind=kind, override=override)
 
 
 def login_name() -> str:

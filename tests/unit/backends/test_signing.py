@@ -71,7 +71,7 @@ def test_with_a_key_set_nothing_unsigned_is_loaded_by_any_way_in(
         catalogue.promote_model(settings, "small/2.0", alias="challenger", who="mei", reason="to see")
     for version in ("1.0", "2.0"):
         catalogue.sign_model(settings, f"small/{version}", secret)
-    assert catalogue.promote_model(settings, "small/2.0", alias="challenger", who="mei", reason="to see")
+    assert catalogue.promote_model(settings, "small/2.0", alias="challenger", who="mei", reason="to see").move
     offline_filter(settings).close()
     load_ready(FollowedModel("champion", two_models, keys=trusted))
     assert not [error for _, error in catalogue.verify_model(two_models / "small" / "1.0", trusted) if error]
