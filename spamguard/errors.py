@@ -92,6 +92,15 @@ class DataError(SpamguardError):
     exit_code = 6
 
 
+class AlreadyRunning(SpamguardError):
+    """Another `{command}` works in {folder} already. Let it finish, or look at process {pid}; one that was
+    stopped leaves no lock.
+    """
+
+    exit_code = 9
+    retriable = True
+
+
 class MissingExtra(SpamguardError):
     """`{command}` needs the extra '{extra}', which is not installed. In a source tree: make env; elsewhere install
     spamguard as before, with [{extra}] behind its name.

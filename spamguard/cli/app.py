@@ -72,6 +72,11 @@ COMMANDS: Final = {
         TRAIN, "Compare two models on the same messages: who is right where, how sure that is, and what changes.", None
     ),
     "gate": Command(TRAIN, "Measure whether a model may become the champion, and keep the evidence for promote.", None),
+    "retrain": Command(
+        TRAIN,
+        "Train on corpora and exported labels, measure, and make the result the challenger: one command for cron.",
+        None,
+    ),
     "cutoffs": Command(
         TRAIN, "Show what each false-positive budget would have blocked, and the cutoff that costs least.", None
     ),
@@ -99,7 +104,8 @@ Begin with [bold]spamguard demo[/]. Settings come from options, else SPAMGUARD_�
 _EPILOG: Final = """
 [bold]Exit codes[/]
   0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings · 4 model
-  5 broker or topics · 6 data · 7 missing extra · 8 the gate is closed · 70 internal error
+  5 broker or topics · 6 data · 7 missing extra · 8 the gate is closed
+  9 another one is running · 70 internal error
 """
 
 

@@ -17,6 +17,7 @@ from spamguard_training.command_audit import audit_labels
 from spamguard_training.command_compare import compare, gate
 from spamguard_training.command_cutoffs import cutoffs
 from spamguard_training.command_evaluate import evaluate, terminal
+from spamguard_training.command_retrain import retrain
 from spamguard_training.corpus import Row, corpus_paths
 from spamguard_training.fit import headline_sources
 from spamguard_training.overlay import read_overlay, unknown_ids
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL)(evaluate)
     app.command(rich_help_panel=_PANEL)(compare)
     app.command(rich_help_panel=_PANEL)(gate)
+    app.command(rich_help_panel=_PANEL)(retrain)
     app.command(rich_help_panel=_PANEL)(cutoffs)
     app.command("audit-labels", rich_help_panel=_PANEL)(audit_labels)
 
