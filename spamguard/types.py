@@ -200,6 +200,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 
     on: bool
     mode: Mode | None = None  #: the mode that is ordered, where the switch is a mode
+    model: str | None = None  #: the model that is to decide, where the switch is the model
     reason: str = ""
     who: str = ""
     since: str = ""  #: RFC 3339, UTC

@@ -77,12 +77,13 @@ def _totals(rows: Sequence[Row]) -> dict[str, Any]:
 SUMMARIES: Final[dict[Path, Callable[[Sequence[Row]], str]]] = {
     ROOT / "README.md": lambda rows: (
         "Last run: {faults} faults, {came:,} messages in, **{lost} lost, {wrong} wrong** against the offline oracle, "
-        "{repeated:,} repeated\nunder the same `decision_id`; in every fault one command stopped all blocking, obeyed within "
-        "{switch_s:.1f} s."
+        "{repeated:,} repeated\nunder the same `decision_id`; in every fault one command stopped all blocking, obeyed "
+        "within {switch_s:.1f} s."
     ).format(**_totals(rows)),
     ROOT / "README.zh-CN.md": lambda rows: (
-        "上次运行：{faults} 种故障，输入 {came:,} 条消息，**丢失 {lost} 条，与离线结果不符 {wrong} 条**，重复 {repeated:,} 条（`decision_id` "
-        "相同）；\n每种故障当中，一条命令停止全部拦截，最慢 {switch_s:.1f} 秒生效。"
+        "上次运行：{faults} 种故障，输入 {came:,} 条消息，**丢失 {lost} 条，与离线结果不符 {wrong} 条**，"
+        "重复 {repeated:,} 条（`decision_id` 相同）；\n"
+        "每种故障当中，一条命令停止全部拦截，最慢 {switch_s:.1f} 秒生效。"
     ).format(**_totals(rows)),
 }
 
@@ -369,16 +370,16 @@ async def test_a_disk_that_is_full_under_the_models(
             fill(ballast)
             with pytest.raises((OSError, shutil.Error)):
                 shutil.copytree(two_models / SECOND, root / SECOND)
-            for arguments in (("promote", SECOND), ("rollback",)):
+            for arguments in (("promote", SECOND, "--override", "a test"), ("rollback",)):
                 with pytest.raises(AssertionError, match="spamguard"):
-                    await rig._command("models", *arguments, "--reason", "x")
+                    await rig.command("models", *arguments, "--reason", "x")
             async with rig.blocking_stopped("topic"):
                 await rig.progress()
             assert worker.total("spamguard_model_info", model=FIRST) == 1
             ballast.unlink()
             shutil.rmtree(root / SECOND)
             shutil.copytree(two_models / SECOND, root / SECOND)
-            await rig._command("models", "promote", SECOND, "--reason", "there is room again")
+            await rig.command("models", "promote", SECOND, "--reason", "there is room", "--override", "a test")
             await rig.until(lambda: '"model_swapped"' in worker.log, worker)
             await rig.progress()
         row = await rig.finish(FULL, models=(two_models / FIRST, two_models / SECOND))
