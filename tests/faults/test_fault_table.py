@@ -21,7 +21,7 @@ from spamguard.types import Outgoing, Record
 from tests.components import kafka_launcher, missing
 from tests.faults import launcher
 from tests.faults.rig import Rig, Row, renew, table, write_wanted
-from tests.integration.serving import hostile, varied
+from tests.integration.serving import awake, hostile, varied
 
 ROOT: Final = Path(__file__).parents[2]
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
@@ -156,6 +156,7 @@ async def test_a_broker_that_goes_away_and_comes_back(
             async with rig.blocking_stopped("file"):
                 await asyncio.sleep(away_s)
                 await asyncio.to_thread(getattr(breakable, mend))
+                await awake(rig.broker, rig.names)
                 await rig.progress()
             await rig.progress()
         row = await rig.finish(fault)
