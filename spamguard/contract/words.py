@@ -7,13 +7,11 @@ them. They are read from the source, which is there wherever the package is.
 import inspect
 import re
 from enum import StrEnum
-from functools import cache
 from typing import Any, Final
 
 _FIELD: Final = re.compile(r"^ {4}(?P<name>[A-Za-z_]\w*)(?::[^#\n]*| =[^#\n]*)?  #: (?P<words>.+)$", re.MULTILINE)
 
 
-@cache
 def field_words(of: Any) -> dict[str, str]:
     """Return the description of each field or member that has one, those of its bases included.
 
