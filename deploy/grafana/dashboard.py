@@ -102,7 +102,7 @@ PANELS: Final = (
            "late": _rate("spamguard_late_total"), "defective": _rate("spamguard_defective_total")}, unit="ops"),
     Panel("Broker errors", "Failed calls to Kafka. publish and commit are repeated or read again; nothing is lost.",
           {"{{operation}}": _rate("spamguard_broker_errors_total", "operation")}, unit="ops"),
-    Panel("HTTP requests", "Requests for decisions by status: 401 and 429 keys, 503 overload, 504 a closed fail policy.",
+    Panel("HTTP requests", "Requests for decisions by status: 401 and 429 keys, 503 overload, 504 closed fail policy.",
           {"{{status}}": _rate("spamguard_gateway_requests_total", "status"),
            "messages waiting": f"sum(spamguard_gateway_waiting{HERE})"}, unit="ops"),
     Panel("HTTP latency", "From a request's head to its answer.",

@@ -83,7 +83,7 @@ METRICS: Final = (
     Metric("spamguard_gateway_unanswered_total", "counter", (),
            "Messages without a decision at their caller's deadline, so the fail policy answered; should be 0."),
     Metric("spamguard_gateway_unpublished_total", "counter", ("topic",),
-           "Records of the gateway that Kafka did not take: decisions missing in the audit, copies missing for review."),
+           "Records of the gateway that Kafka did not take: decisions missing in the audit, or review copies."),
     Metric("spamguard_breaker_open", "gauge", (),
            "Tenants whose breaker is open on this worker; the log names them (breaker_opened)."),
     Metric("spamguard_breaker_passed_total", "counter", (),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import msgspec
 import pytest
 import requests
 import schemathesis
@@ -26,6 +27,7 @@ from structlog.testing import capture_logs
 
 from spamguard.backends.clock import SystemClock
 from spamguard.cli.score import judged
+from spamguard.client import AsyncClient, Client, NoAnswer
 from spamguard.contract.problems import KINDS, PREFIX
 from spamguard.contract.schemas import BY_NAME, schema_of
 from spamguard.core.codec import http_decision_id
@@ -420,3 +422,19 @@ def test_the_gateway_answers_as_its_openapi_says_whatever_is_sent(running: Runni
     assert sum(statuses.values()) > 90
     assert statuses[200]
     assert running.ask(spam()).json()["action"] == "block"
+
+
+async def test_the_client_gets_what_the_gateway_says_and_passes_messages_when_it_is_gone(
+    start: Callable[..., Running],
+) -> None:
+    with start() as gateway:
+        async with AsyncClient(gateway.url, key=gateway.key, deadline_s=10.0) as client:
+            answers = await client.decide_many([{"message_id": "m1", "text": MUM}, spam()])
+            assert [str(one.action) for one in answers] == ["allow", "block"]
+            assert json.loads(msgspec.json.encode(await client.decide(spam())))["clues"]
+        stranger = Client(gateway.url, key="sg_000000000000_00", deadline_s=5.0, on_no_answer="raise")
+        with stranger, pytest.raises(NoAnswer, match="401"):
+            await asyncio.to_thread(stranger.decide, spam())
+        url = gateway.url
+    async with AsyncClient(url, key=gateway.key, deadline_s=1.0) as client:
+        assert (await client.decide(spam())).unanswered
