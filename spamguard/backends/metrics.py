@@ -88,6 +88,10 @@ METRICS: Final = (
            "Tenants whose breaker is open on this worker; the log names them (breaker_opened)."),
     Metric("spamguard_breaker_passed_total", "counter", (),
            "Messages that would have been blocked and passed, because their tenant's breaker is open."),
+    Metric("spamguard_drift_psi", "gauge", ("feature",),
+           "How far the last hour's traffic moved from the model's reference: below 0.1 calm, above 0.25 moved."),
+    Metric("spamguard_drift_messages", "gauge", (),
+           "Messages counted in that hour; a feature with too few of them shows nothing."),
 )  # fmt: skip
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 

@@ -57,6 +57,12 @@ COMMANDS: Final = {
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
+    "replay": Command(
+        ASK, "Judge what was recorded with another model or policy, and show what would change.", "spamguard.cli.replay"
+    ),
+    "drift": Command(
+        ASK, "Show whether recorded traffic still looks like what the model was made for.", "spamguard.cli.drift"
+    ),
     "models": Command(MODELS, "List, show, verify and sign models; say which one decides.", "spamguard.cli.models"),
     "train": Command(
         TRAIN,

@@ -106,6 +106,11 @@ class LinearScorer:
         }
         self._kind_intercepts = model.kind_intercepts
 
+    @property
+    def words(self) -> Mapping[str, int]:
+        """Return the words the model knows, with their numbers."""
+        return self._word_ids
+
     def _grams(self, texts: Sequence[str]) -> Iterator[tuple[_LoadedView, Grams]]:
         """Yield each view with its n-grams of a batch."""
         found = read(texts, [loaded.view for loaded in self._views], self._word_ids, self._tables)
