@@ -10,8 +10,9 @@ from spamguard.backends.clock import ManualClock
 from spamguard.core.decide import Judge, Reading, Request
 from spamguard.core.policy import Policy
 from spamguard.core.scorer import Explanation, LinearScorer
+from spamguard.engine import filter as filter_module
 from spamguard.engine.control import Controls
-from spamguard.engine.filter import SLICE, LiveFilter
+from spamguard.engine.filter import SLICE, SLICE_CHARS, LiveFilter
 from spamguard.engine.holder import ModelHolder
 from spamguard.types import Action, Decision, Message, Mode, Reason
 from tests.cast import EVERYONE, GOOD, LOTTERY, MUM
@@ -99,6 +100,25 @@ def test_a_long_batch_is_judged_in_slices_off_the_loop_and_in_order(live: LiveFi
     assert fragile.sizes == [SLICE, SLICE, 5]
     assert threading.get_ident() not in fragile.threads
     assert len(fragile.threads) == 1
+
+
+def test_long_messages_make_small_slices_and_a_slice_is_never_empty(live: LiveFilter, fragile: Fragile) -> None:
+    texts = [MUM * 200] * 2 + [LOTTERY] * 3 + [MUM * (SLICE_CHARS // len(MUM))] * 2
+    decisions = judged(live, requests(*texts))
+    assert [decision.message_id for decision in decisions] == [f"m{number}" for number in range(len(texts))]
+    assert fragile.sizes == [5, 1, 1]
+
+
+def test_whoever_waits_for_the_judging_thread_gets_it_before_a_long_batch_is_done(
+    live: LiveFilter, fragile: Fragile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_module, "VISIT_S", 0.0)
+
+    async def both() -> None:
+        await asyncio.gather(live.judge(requests(*[MUM] * (2 * SLICE))), live.judge(requests(LOTTERY)))
+
+    asyncio.run(both())
+    assert fragile.sizes == [SLICE, 1, SLICE]
 
 
 def test_nothing_to_judge_is_no_work(live: LiveFilter, fragile: Fragile) -> None:

@@ -14,9 +14,9 @@ from spamguard.core.decide import Judge, Reading, Request
 from spamguard.core.policy import Policy
 from spamguard.core.scorer import LinearScorer
 from spamguard.engine.control import Controls
-from spamguard.engine.filter import SLICE, LiveFilter
+from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder
-from spamguard.engine.shadow import Shadow
+from spamguard.engine.shadow import SLICE, Shadow
 from spamguard.types import Action, Message, Mode, ShadowReport
 from tests.cast import BANK_CODE, EVERYONE, GOOD, LOTTERY, MUM, SPAM
 
