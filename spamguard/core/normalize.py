@@ -45,6 +45,7 @@ _SHOWN: Final = {ord(char): f"⟨{name}⟩" for name, char in TOKENS.items()}
 
 _HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff"
 _OURS = "\ue000-\ue03f"  # our tokens
+_IS_OURS = re.compile(f"[{_OURS}]")
 _COMMON_TLD = "com|example|cn|net|org|gov|edu|hk|tw|uk|in|sg|my|au|us|de|jp"
 _RARE_TLD = (
     "top|xyz|vip|cc|icu|club|shop|site|online|live|work|info|biz|fun|ltd|link|buzz|life|world|wang|store|app|ink|me|io"
@@ -375,4 +376,4 @@ def readable(text: str) -> str:
     >>> readable("转账" + TOKENS["mobile"])
     '转账⟨mobile⟩'
     """
-    return text.translate(_SHOWN)
+    return text.translate(_SHOWN) if _IS_OURS.search(text) else text

@@ -6,6 +6,7 @@ tf, L2 norm per view) and a logistic regression would give, to 1e-9, on whole ba
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,6 +23,11 @@ Integers = NDArray[np.int64]
 _NONE: Final = np.zeros(0, dtype=np.int64)
 #: 1 + log(n), by n; hardly any feature occurs more often in a message.
 _SUBLINEAR: Final = np.concatenate(([0.0], 1.0 + np.log(np.arange(1.0, 1024.0))))
+
+
+#: What the pieces of a text are: white space, or a word that can be shown.
+_BREAK, _SHOWN = 1, 2
+_WHITE: Final = {" ": 0, "\n": _BREAK}
 
 
 class ViewArrays(NamedTuple):
@@ -268,10 +274,11 @@ class _Words(NamedTuple):
     def of(cls, joined: str) -> "_Words":
         """Return the words of a text."""
         words = tokenize(joined)
-        ends = np.cumsum([len(word) for word in words], dtype=np.int64)
-        starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))[: len(ends)]
-        symbol = np.array([word != " " for word in words], dtype=bool)
-        shown = np.array([word not in (" ", "\n") for word in words], dtype=bool)
+        sizes = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+        ends = np.cumsum(sizes)
+        starts = ends - sizes
+        kinds = np.fromiter(map(_WHITE.get, words, repeat(_SHOWN)), dtype=np.int64, count=len(words))
+        symbol, shown = kinds >= _BREAK, kinds == _SHOWN
         return cls(starts[shown], ends[shown], starts[symbol], ends[symbol])
 
     def covered(self, view: View, starts: Integers, lengths: Integers) -> tuple[Integers, Integers]:
