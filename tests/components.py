@@ -78,9 +78,11 @@ class PostgresNode:
     def _command(self, name: str, *arguments: str) -> list[str]:
         """Return a command line that runs as somebody unprivileged; PostgreSQL refuses to be root."""
         command = [str(self._binaries / name), *arguments]
-        return ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups", *command] if (
-            os.getuid() == 0
-        ) else command
+        return (
+            ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups", *command]
+            if (os.getuid() == 0)
+            else command
+        )
 
     def __enter__(self) -> "PostgresNode":
         if os.getuid() == 0:

@@ -11,7 +11,6 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from spamguard.core.sms import text_of
-
 from spamguard.interfaces import Clock
 from spamguard.review import search
 from spamguard.review.access import demand
