@@ -285,6 +285,22 @@ def test_what_is_too_long_or_no_form_is_refused_politely(site: Site) -> None:
         assert client.put("/queue").status_code == 405
 
 
+def test_a_failure_shows_and_logs_no_text(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(f"near {INVOICE} of {SUBSCRIBER}")
+
+    with site.visitor("rui") as client:
+        monkeypatch.setattr(site.desk.store, "queue", broken)
+        answer = client.get("/queue")
+    assert answer.status_code == 500 and "Something failed here" in answer.text
+    assert "content-security-policy" in answer.headers
+    logged = caplog.text + "".join(capsys.readouterr())
+    assert "page_failed" in logged and "RuntimeError" in logged
+    assert not [said for said in (answer.text, logged) if INVOICE in said or SUBSCRIBER in said]
+
+
 def test_a_login_leads_to_our_own_pages_alone(site: Site) -> None:
     with site.anybody() as client:
         token = csrf_of(client.get("/login?back=//evil.example/").text)
