@@ -102,6 +102,15 @@ PANELS: Final = (
            "late": _rate("spamguard_late_total"), "defective": _rate("spamguard_defective_total")}, unit="ops"),
     Panel("Broker errors", "Failed calls to Kafka. publish and commit are repeated or read again; nothing is lost.",
           {"{{operation}}": _rate("spamguard_broker_errors_total", "operation")}, unit="ops"),
+    Panel("HTTP requests", "Requests for decisions by status: 401 and 429 keys, 503 overload, 504 closed fail policy.",
+          {"{{status}}": _rate("spamguard_gateway_requests_total", "status"),
+           "messages waiting": f"sum(spamguard_gateway_waiting{HERE})"}, unit="ops"),
+    Panel("HTTP latency", "From a request's head to its answer.",
+          {"p50": _quantile(0.5, "spamguard_gateway_seconds"), "p99": _quantile(0.99, "spamguard_gateway_seconds")},
+          unit="s"),
+    Panel("HTTP, not as it should be", "Unanswered at the deadline; records that Kafka did not take.",
+          {"unanswered": _rate("spamguard_gateway_unanswered_total"),
+           "unpublished: {{topic}}": _rate("spamguard_gateway_unpublished_total", "topic")}, unit="ops"),
     Panel("Models and releases", "Workers by what they run; two lines are a rolling restart, or one left half-way.",
           {"{{model}}, spamguard {{code_version}}": f"sum by (model, code_version) (spamguard_model_info{HERE})",
            "challenger {{model}}": f"sum by (model) (spamguard_shadow_info{HERE})"}),
@@ -112,6 +121,9 @@ PANELS: Final = (
     Panel("Challenger against champion", "Messages both scored: would_block is what only the challenger blocks.",
           {"{{outcome}}": _rate("spamguard_shadow_total", "outcome"),
            "dropped: {{reason}}": _rate("spamguard_shadow_dropped_total", "reason")}, unit="ops"),
+    Panel("Has the traffic moved?", "Index of the last hour against the reference: below 0.1 calm, above 0.25 moved.",
+          {"{{feature}}": f"max by (feature) (spamguard_drift_psi{HERE})",
+           "messages counted": f"sum(spamguard_drift_messages{HERE}) / 1e6"}),
 )  # fmt: skip
 
 

@@ -100,6 +100,11 @@ class LinearScorer:
             self._kind_weights[first + model.kind_features[view.name]] = model.kind_weights[view.name].T
         self._kind_intercepts = model.kind_intercepts
 
+    @property
+    def words(self) -> Mapping[str, int]:
+        """Return the words the model knows, and white space, with their numbers."""
+        return self._numbers
+
     def read(self, texts: Sequence[str]) -> "LinearReading":
         """Return what n normalised texts score, and what explaining some of them needs."""
         return LinearReading(self, texts)
