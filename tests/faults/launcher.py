@@ -6,6 +6,7 @@ PART names what is replaced; everything else is the service as it ships. The fir
 protection away, so that a run of the fault table shows that it would see.
 """
 
+import asyncio
 import itertools
 import sys
 import time
@@ -27,6 +28,8 @@ JUMP_EVERY_S: Final = 1.5
 JUMPS_S: Final = (0.0, 3600.0, -7200.0, 86_400.0, -86_400.0)
 #: Calls after which the scorer begins to lie; the self-tests of a model are scored before.
 HONEST_CALLS: Final = 20
+#: How long a batch stays committed and undecided where the order is turned round: a kill must fall into it.
+COMMITTED_S: Final = 0.2
 
 
 def scorer_hangs_and_raises() -> None:
@@ -76,6 +79,7 @@ def commits_first() -> None:
 
     async def commit_and_handle(self: StreamLoop, batch: Any) -> bool:
         await commit(self, batch)
+        await asyncio.sleep(COMMITTED_S)
         return await handled(self, batch)
 
     StreamLoop._handled = commit_and_handle  # type: ignore[method-assign]
