@@ -19,10 +19,12 @@ from spamguard.backends.following import FollowedModel
 from spamguard.backends.prometheus import PrometheusMetrics
 from spamguard.config import Settings
 from spamguard.core.manifest import Manifest
+from spamguard.engine.ageing import Expectation
 from spamguard.engine.holder import ModelHolder
 from spamguard.engine.shadow import Shadow
 from spamguard.engine.watching import ModelWatch, ReadyModel, load_ready
 from spamguard.interfaces import Clock
+from spamguard.service.ages import expectation_of, stated_reference
 from spamguard.service.catalogue import models_folder, trusted_keys
 
 log = structlog.get_logger()
@@ -45,8 +47,13 @@ class HotModels:
         ready = load_ready(self._source)
         self._first_digest = ready.digest
         self._champions: ModelWatch | None = None
+        self._reference = stated_reference(settings)
         self.holder = ModelHolder(ready.judge)
         self.manifest = ready.manifest
+
+    def expectation(self) -> Expectation:
+        """Return what the model that decides now expects of the stream."""
+        return expectation_of(self.holder.judge, self.manifest, self._reference)
 
     def describe(self) -> None:
         """Let the gauges tell of the first model."""

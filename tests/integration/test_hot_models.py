@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pytest
@@ -335,12 +335,18 @@ async def test_a_challenger_comes_and_goes_with_its_alias_and_a_bad_one_is_said(
 class Contrary:
     """A scorer that takes every message for spam."""
 
-    def score(self, texts: Sequence[str]) -> Scores:
+    def read(self, texts: Sequence[str]) -> "ContraryReading":
         """Score."""
         ones = np.ones(len(texts))
-        return Scores(ones, 30 * ones, 9 * ones.astype(np.int64))
+        return ContraryReading(Scores(ones, 30 * ones, 9 * ones.astype(np.int64)))
 
-    def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+
+class ContraryReading(NamedTuple):
+    """What it read."""
+
+    scores: Scores
+
+    def explain(self, places: Sequence[int], originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Explain nothing."""
         return [Explanation(30.0, 0.0, (), 30.0, None) for _ in originals]
 
