@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from spamguard.backends.clock import SystemClock
 from spamguard.cli import main
-from spamguard.core.scorer import LinearScorer, Scores
+from spamguard.core.scorer import LinearReading, LinearScorer
 from spamguard.service import worker
 from spamguard.stream.loop import StreamLoop
 
@@ -34,16 +34,16 @@ COMMITTED_S: Final = 0.2
 
 def scorer_hangs_and_raises() -> None:
     """Let the scorer hang and raise at marked texts."""
-    honest, hung = LinearScorer.score, itertools.count()
+    honest, hung = LinearScorer.read, itertools.count()
 
-    def score(self: LinearScorer, texts: Sequence[str]) -> Scores:
+    def read(self: LinearScorer, texts: Sequence[str]) -> LinearReading:
         if any(RAISES in text for text in texts):
             raise ZeroDivisionError
         if any(HANGS in text for text in texts) and not next(hung):
             time.sleep(HANG_S)
         return honest(self, texts)
 
-    LinearScorer.score = score  # type: ignore[method-assign]
+    LinearScorer.read = read  # type: ignore[method-assign]
 
 
 def clock_jumps() -> None:
@@ -62,15 +62,16 @@ def clock_jumps() -> None:
 
 def scorer_lies() -> None:
     """Let the scorer call good what is spam, and spam what is good."""
-    honest, called = LinearScorer.score, itertools.count()
+    honest, called = LinearScorer.read, itertools.count()
 
-    def score(self: LinearScorer, texts: Sequence[str]) -> Scores:
-        scores = honest(self, texts)
-        if next(called) < HONEST_CALLS:
-            return scores
-        return scores._replace(probability=1 - scores.probability, log_odds=-scores.log_odds)
+    def read(self: LinearScorer, texts: Sequence[str]) -> LinearReading:
+        reading = honest(self, texts)
+        if next(called) >= HONEST_CALLS:
+            scores = reading.scores
+            reading.scores = scores._replace(probability=1 - scores.probability, log_odds=-scores.log_odds)
+        return reading
 
-    LinearScorer.score = score  # type: ignore[method-assign]
+    LinearScorer.read = read  # type: ignore[method-assign]
 
 
 def commits_first() -> None:
