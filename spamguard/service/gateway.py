@@ -110,8 +110,10 @@ class GatewayProcess:
                 engine, follow=self._follow, look=control_file(settings).look, metrics=self.metrics, clock=self.clock
             )
             await stack.enter_async_context(control.following())
+            await models.look(engine.controls.model)  # a model that is ordered decides from the first answer on
+            followed = models.follow(shadow if settings.shadow else None, ordered=lambda: engine.controls.model)
             server = self._server = Server(gateway.app, max_connections=settings.gateway_max_connections)
-            for job in (answering.run(), models.follow(shadow if settings.shadow else None), self._follow_keys()):
+            for job in (answering.run(), followed, self._follow_keys()):
                 self._while_serving(stack, asyncio.create_task(job), server)
             if self._stopped:
                 return
