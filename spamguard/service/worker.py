@@ -144,8 +144,12 @@ class Worker:
             log.info("serving", metrics_port=self.metrics_port, topic=self.settings.inbound_topic)
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
-            following = asyncio.create_task(models.follow(shadow if self.settings.shadow else None))
             async with control.following():
+                await models.look(engine.controls.model)  # a model that is ordered decides from the first batch on
+                followed = models.follow(
+                    shadow if self.settings.shadow else None, ordered=lambda: engine.controls.model
+                )
+                following = asyncio.create_task(followed)
                 await self._loop.run()
         finally:
             if following is not None:
