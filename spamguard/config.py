@@ -65,7 +65,12 @@ class Settings(BaseSettings):
     shadow_topic: str = Field("sms.shadow", description="topic of sampled disagreements with it; may be missing")
     shadow_sample: float = Field(0.01, ge=0, le=1, description="share of the disagreements that go there")
     mode: Mode = Field(Mode.ENFORCE, description="enforce blocks; observe allows and says what it would have done")
-    preset: Literal["standard", "fraud-only"] = Field("standard", description="which categories of spam are blocked")
+    preset: Literal["standard", "fraud-only", "strict"] = Field(
+        "standard", description="what is blocked, and from which score, without a policy file"
+    )
+    policy: Path | None = Field(
+        None, description="policy file (policy.toml); it replaces mode, preset and late_after_s, and is followed"
+    )
     late_after_s: float = Field(60.0, gt=0, description="decisions later than this after reception are marked late")
     breaker: bool = Field(True, description="turn a tenant to observe when its block rate jumps far above its baseline")
     breaker_ratio: float = Field(5.0, gt=1, description="how many times the baseline's odds open the breaker")

@@ -47,6 +47,9 @@ COMMANDS: Final = {
     "breaker": Command(
         RUN, "Close the breaker that turned a tenant to observe, or turn all of them off.", "spamguard.cli.control"
     ),
+    "policy": Command(
+        RUN, "Check a policy file, show what it says, and which decisions it would change.", "spamguard.cli.policy"
+    ),
     "dead-letters": Command(RUN, "List and replay records that got no decision.", "spamguard.cli.dead_letters"),
     "loadgen": Command(
         RUN,

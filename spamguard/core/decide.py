@@ -14,7 +14,7 @@ import numpy as np
 from spamguard.core.codec import received_ms
 from spamguard.core.guards import guard_of
 from spamguard.core.normalize import HEAD_CHARS, clip, normalize_batch
-from spamguard.core.policy import EVIDENCE_FLOOR, Policy, Ruling, rule
+from spamguard.core.policy import EVIDENCE_FLOOR, Cutoffs, Policy, Ruling, rule
 from spamguard.core.scorer import Explanation, Scores
 from spamguard.core.sms import text_of
 from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Reason, Timings
@@ -79,7 +79,7 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
     for place, index in enumerate(readable):
         if evidence[place] < EVIDENCE_FLOOR:
             decisions[index] = draft.allowed(requests[index], Reason.NO_EVIDENCE, scores[place])
-        elif scores[place] < judge.ham_cutoff:
+        elif scores[place] < draft.cutoffs(requests[index].message)[0]:
             decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place])
         else:
             suspects.append(place)
@@ -89,7 +89,7 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
         guard = guard_of(normalised[place])
         kind = explanations[number].kind
         category = None if kind is None else Category(kind)
-        spam = scores[place] >= judge.spam_cutoff
+        spam = scores[place] >= draft.cutoffs(request.message)[1]
         ruling = rule(
             conditions.policy,
             request.message,
@@ -152,6 +152,19 @@ class _Draft:
         self._decided_at = datetime.fromtimestamp(conditions.now_s, UTC).isoformat(timespec="milliseconds")
         self._started = conditions.stopwatch()
         self.score_ms = 0.0  #: how long normalising and scoring the batch took
+        self._model_cutoffs = judge.ham_cutoff, judge.spam_cutoff
+        self._own_cutoffs: dict[Cutoffs, tuple[float, float]] = {}
+
+    def cutoffs(self, message: Message) -> tuple[float, float]:
+        """Return the ham and spam cutoff that hold for a message."""
+        if not self._conditions.policy.own_cutoffs:
+            return self._model_cutoffs
+        own = self._conditions.policy.terms_of(message).cutoffs
+        if own is None:
+            return self._model_cutoffs
+        if own not in self._own_cutoffs:
+            self._own_cutoffs[own] = own.over(*self._model_cutoffs)
+        return self._own_cutoffs[own]
 
     def elapsed_ms(self) -> float:
         """Return how long ago judging began."""
@@ -187,6 +200,7 @@ class _Draft:
     ) -> Decision:
         message = request.message
         received = received_ms(message)
+        ham_cutoff, spam_cutoff = self.cutoffs(message)
         late = received is not None and self._now_ms - received > self._conditions.policy.late_after_s * 1000
         return Decision(
             decision_id=request.decision_id,
@@ -196,8 +210,8 @@ class _Draft:
             reason=ruling.reason,
             guard=guard,
             score=score,
-            ham_cutoff=self._judge.ham_cutoff,
-            spam_cutoff=self._judge.spam_cutoff,
+            ham_cutoff=ham_cutoff,
+            spam_cutoff=spam_cutoff,
             review=ruling.review,
             category=category,
             clues=clues,

@@ -14,8 +14,9 @@ from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
 from spamguard.interfaces import Admin, Broker, Clock
 from spamguard.service.hot_models import HotModels
-from spamguard.service.judging import limits_of, policy_of
+from spamguard.service.judging import limits_of
 from spamguard.service.orders import control_file
+from spamguard.service.policies import LivePolicy
 from spamguard.service.streams import fit_topics, kafka
 from spamguard.stream.control import ControlFollower
 from spamguard.stream.deciding import DecidingHandler
@@ -59,6 +60,7 @@ class Worker:
 
     async def run(self, *, on_serving: Callable[[], Awaitable[None] | None] | None = None) -> None:
         """Serve until stopped. Raises what makes a start impossible; the metrics answer from the first moment."""
+        policy = LivePolicy(self.settings, metrics=self.metrics)
         models = HotModels(self.settings, metrics=self.metrics, clock=self.clock)
         server = MetricsServer(
             self.metrics,
@@ -73,21 +75,26 @@ class Worker:
             models.holder,
             clock=self.clock,
             code_version=__version__,
-            policy=policy_of(self.settings),
+            policy=policy.first,
             breakers=Breakers(limits_of(self.settings), enabled=self.settings.breaker, on_turn=self._breaker_turned),
             on_failure=self._scoring_failed,
         )
         try:
             models.describe()
+            policy.describe()
             self._tell()
-            await self._serve(engine, models, on_serving)
+            await self._serve(engine, models, policy, on_serving)
         finally:
             models.close()
             engine.close()
             server.close()
 
     async def _serve(
-        self, engine: LiveFilter, models: HotModels, on_serving: Callable[[], Awaitable[None] | None] | None
+        self,
+        engine: LiveFilter,
+        models: HotModels,
+        policy: LivePolicy,
+        on_serving: Callable[[], Awaitable[None] | None] | None,
     ) -> None:
         control = ControlFollower(
             engine,
@@ -99,7 +106,7 @@ class Worker:
         admin, producer = self._broker.admin(), self._broker.producer()
         samples: ShadowSamples | None = None
         shadow: Shadow | None = None
-        following: asyncio.Task[None] | None = None
+        following: list[asyncio.Task[None]] = []
         try:
             topics = await fit_topics(self.settings, admin)
             await producer.start()
@@ -135,13 +142,15 @@ class Worker:
             log.info("serving", metrics_port=self.metrics_port, topic=self.settings.inbound_topic)
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
-            following = asyncio.create_task(models.follow(shadow if self.settings.shadow else None))
+            following.append(asyncio.create_task(models.follow(shadow if self.settings.shadow else None)))
+            following.append(asyncio.create_task(policy.follow(engine)))
             async with control.following():
                 await self._loop.run()
         finally:
-            if following is not None:
-                following.cancel()
-                await asyncio.wait([following])
+            for task in following:
+                task.cancel()
+            if following:
+                await asyncio.wait(following)
             if shadow is not None:
                 await shadow.close()
             await asyncio.gather(producer.stop(), *([samples.close()] if samples else []))  # slow while Kafka is away
