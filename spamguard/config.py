@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     review_topic: str = Field("sms.review", description="topic of review copies, acknowledged before a block")
     dead_letter_topic: str = Field("sms.dead-letter", description="topic of records without a readable message id")
     control_topic: str = Field("sms.control", description="compacted topic of switches: allow-all, modes, the breaker")
+    lists_topic: str = Field("sms.lists", description="compacted topic of the lists' entries; the one truth once read")
+    lists: Path | None = Field(
+        None, description="CSV file of list entries that counts while the lists topic is missing or cannot be read"
+    )
     control_file: Path = Field(
         Path("/run/spamguard/allow-all"),
         description="while this file exists everything is allowed, whatever Kafka says",

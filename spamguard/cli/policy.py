@@ -4,6 +4,7 @@ Made for people before a change and for a pipeline that guards it: each command 
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, Literal
@@ -20,7 +21,7 @@ from spamguard.core.normalize import normalize, readable
 from spamguard.core.policy import CONSENTS, DIRECTIONS, Policy, Terms
 from spamguard.errors import ConfigError, DataError, PolicyRejected
 from spamguard.logs import mask
-from spamguard.service import judging, policies
+from spamguard.service import judging, listing, policies
 from spamguard.service.rehearsal import Change, Difference, Rehearsal, rehearse
 from spamguard.types import Category, Message, Mode, Treatment
 
@@ -142,6 +143,9 @@ def test(
         typer.Option("--fail-on", help="changes that make the exit code 1"),
     ] = "blocked-ham",
     as_json: AsJson = False,
+    lists: Annotated[
+        Path | None, typer.Option("--new-lists", help="CSV file of list entries that the new side has")
+    ] = None,
     model: Model = None,
     models: Models = None,
     policy: PolicyFile = None,
@@ -158,6 +162,8 @@ def test(
     before, after = judging.offline_filter(settings), judging.offline_filter(settings)
     before.policy = policies.load_policy(base) if base is not None else policies.policy_of(settings)
     after.policy = policies.load_policy(file)
+    if lists is not None:
+        after.lists = listing.load_file(lists, now_s=time.time())
     with _opened(against) as stream:
         found = rehearse(stream, before, after)
     if as_json:

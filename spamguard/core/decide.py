@@ -13,11 +13,13 @@ import numpy as np
 
 from spamguard.core.codec import received_ms
 from spamguard.core.guards import guard_of
+from spamguard.core.lists import NO_LISTS, Lists
+from spamguard.core.marks import UNMARKED, Mark, marks_of
 from spamguard.core.normalize import HEAD_CHARS, clip, normalize_batch
 from spamguard.core.policy import EVIDENCE_FLOOR, Cutoffs, Policy, Ruling, rule
 from spamguard.core.scorer import Explanation, Scores
 from spamguard.core.sms import text_of
-from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Reason, Timings
+from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Reason, Timings, Treatment
 
 MAX_CLUES: Final = 5
 #: Scores are published and compared with this precision, so that no rounding of a vector unit shows.
@@ -62,6 +64,7 @@ class Conditions(NamedTuple):
     now_s: float  #: wall time, seconds since the epoch
     stopwatch: Callable[[], float]  #: monotonic seconds, to say how long judging took
     tripped: frozenset[str] = frozenset()  #: tenants whose breaker is open
+    lists: Lists = NO_LISTS
 
 
 def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) -> list[Decision]:
@@ -74,22 +77,30 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
     probability, _, evidence = judge.scorer.score(normalised)
     scores = np.round(probability, SCORE_DIGITS).tolist()
     draft.score_ms = draft.elapsed_ms()
+    messages = [requests[index].message for index in readable]
+    marks = marks_of(messages, originals, normalised, lists=conditions.lists, now_s=conditions.now_s)
     decisions: list[Decision | None] = [None] * len(requests)
     suspects = []
     for place, index in enumerate(readable):
-        if evidence[place] < EVIDENCE_FLOOR:
-            decisions[index] = draft.allowed(requests[index], Reason.NO_EVIDENCE, scores[place])
+        mark = marks.get(place, UNMARKED)
+        if mark.treatment is Treatment.BLOCK:
+            suspects.append(place)
+        elif evidence[place] < EVIDENCE_FLOOR:
+            decisions[index] = draft.allowed(requests[index], Reason.NO_EVIDENCE, scores[place], mark)
         elif scores[place] < draft.cutoffs(requests[index].message)[0]:
-            decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place])
+            decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place], mark)
         else:
             suspects.append(place)
     explanations = judge.scorer.explain_batch([originals[place] for place in suspects], most=MAX_CLUES)
     for number, place in enumerate(suspects):
         request = requests[readable[place]]
+        mark = marks.get(place, UNMARKED)
         guard = guard_of(normalised[place])
         kind = explanations[number].kind
-        category = None if kind is None else Category(kind)
-        spam = scores[place] >= draft.cutoffs(request.message)[1]
+        ham_cutoff, spam_cutoff = draft.cutoffs(request.message)
+        suspected = scores[place] >= ham_cutoff and evidence[place] >= EVIDENCE_FLOOR
+        category = None if kind is None or not suspected else Category(kind)
+        spam = suspected and scores[place] >= spam_cutoff
         ruling = rule(
             conditions.policy,
             request.message,
@@ -98,9 +109,10 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             category=category,
             allow_all=conditions.allow_all,
             tripped=request.message.tenant in conditions.tripped,
+            listed=mark.treatment,
         )
         clues = _clues(explanations[number], texts[readable[place]] or "")
-        decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues)
+        decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues, mark.entry)
     return [
         decision or draft.allowed(request, Reason.NOT_TEXT, None)
         for decision, request in zip(decisions, requests, strict=True)
@@ -170,10 +182,15 @@ class _Draft:
         """Return how long ago judging began."""
         return round((self._conditions.stopwatch() - self._started) * 1000, 3)
 
-    def allowed(self, request: Request, reason: Reason, score: float | None, *, degraded: bool = False) -> Decision:
-        """Return a decision for what is not suspected of anything."""
+    def allowed(
+        self, request: Request, reason: Reason, score: float | None, mark: Mark = UNMARKED, *, degraded: bool = False
+    ) -> Decision:
+        """Return a decision for what is not suspected of anything; an entry of a list may ask for its review."""
+        if mark.treatment is Treatment.REVIEW:
+            ruling = Ruling(Action.ALLOW, Action.ALLOW, Reason.LIST_REVIEW, True)
+            return self._decision(request, ruling, score, None, None, (), mark.entry, degraded=degraded)
         ruling = Ruling(Action.ALLOW, Action.ALLOW, reason, False)
-        return self._decision(request, ruling, score, None, None, (), degraded=degraded)
+        return self._decision(request, ruling, score, None, None, (), None, degraded=degraded)
 
     def suspect(
         self,
@@ -183,9 +200,10 @@ class _Draft:
         guard: str | None,
         category: Category | None,
         clues: tuple[Clue, ...],
+        entry: str | None,
     ) -> Decision:
-        """Return a decision for what scored at least the ham cutoff."""
-        return self._decision(request, ruling, score, guard, category, clues, degraded=False)
+        """Return a decision for what scored at least the ham cutoff, or is on a list."""
+        return self._decision(request, ruling, score, guard, category, clues, entry, degraded=False)
 
     def _decision(
         self,
@@ -195,6 +213,7 @@ class _Draft:
         guard: str | None,
         category: Category | None,
         clues: tuple[Clue, ...],
+        entry: str | None,
         *,
         degraded: bool,
     ) -> Decision:
@@ -215,6 +234,7 @@ class _Draft:
             review=ruling.review,
             category=category,
             clues=clues,
+            list_entry=entry,
             model=self._judge.name,
             policy=self._conditions.policy.name,
             code_version=self._conditions.code_version,

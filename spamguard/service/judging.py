@@ -14,6 +14,7 @@ from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder
 from spamguard.interfaces import Clock
 from spamguard.service.catalogue import load_judge
+from spamguard.service.listing import first_lists
 from spamguard.service.policies import policy_of
 
 
@@ -32,7 +33,10 @@ def offline_filter(settings: Settings, *, clock: Clock | None = None) -> LiveFil
     """Return the engine alone, for commands that judge what they are given; nobody waits, so nothing is late."""
     judge, _ = load_judge(settings)
     policy = msgspec.structs.replace(policy_of(settings), late_after_s=math.inf)
-    return LiveFilter(ModelHolder(judge), clock=clock or SystemClock(), code_version=__version__, policy=policy)
+    clock = clock or SystemClock()
+    engine = LiveFilter(ModelHolder(judge), clock=clock, code_version=__version__, policy=policy)
+    engine.lists = first_lists(settings, clock)
+    return engine
 
 
 def sample_messages() -> Path:

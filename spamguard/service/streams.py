@@ -30,7 +30,9 @@ def kafka(settings: Settings) -> KafkaBroker:
 
 def memory_broker(settings: Settings, *, partitions: int) -> MemoryBroker:
     """Return a broker in this process's memory that holds the configured topics."""
-    return MemoryBroker({**dict.fromkeys(needed_topics(settings), partitions), settings.control_topic: 1})
+    return MemoryBroker(
+        {**dict.fromkeys(needed_topics(settings), partitions), **dict.fromkeys(compacted_topics(settings), 1)}
+    )
 
 
 def needed_topics(settings: Settings) -> tuple[str, ...]:
@@ -38,11 +40,18 @@ def needed_topics(settings: Settings) -> tuple[str, ...]:
     return settings.inbound_topic, settings.decisions_topic, settings.review_topic, settings.dead_letter_topic
 
 
+def compacted_topics(settings: Settings) -> tuple[str, ...]:
+    """Return the topics that keep the last record of every key and have one partition; the service runs without."""
+    return settings.control_topic, settings.lists_topic
+
+
 async def create_topics(settings: Settings, admin: Admin, topics: Mapping[str, int]) -> None:
-    """Create topics; the control topic has one partition and keeps the last order of every switch."""
-    control = settings.control_topic
-    configs = {control: {"cleanup.policy": "compact"}} if control in topics else {}
-    await admin.create({topic: 1 if topic == control else number for topic, number in topics.items()}, configs=configs)
+    """Create topics; the compacted ones have one partition."""
+    compacted = compacted_topics(settings)
+    configs = {topic: {"cleanup.policy": "compact"} for topic in compacted if topic in topics}
+    await admin.create(
+        {topic: 1 if topic in compacted else number for topic, number in topics.items()}, configs=configs
+    )
 
 
 def topic_faults(settings: Settings, partitions: Mapping[str, int]) -> list[str]:

@@ -13,6 +13,7 @@ from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
 from spamguard.interfaces import Admin, Broker, Clock
+from spamguard.service import listing
 from spamguard.service.hot_models import HotModels
 from spamguard.service.judging import limits_of
 from spamguard.service.orders import control_file
@@ -22,6 +23,7 @@ from spamguard.stream.control import ControlFollower
 from spamguard.stream.deciding import DecidingHandler
 from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.health import Health
+from spamguard.stream.lists import ListFollower
 from spamguard.stream.loop import StreamLoop
 from spamguard.stream.sampling import ShadowSamples
 
@@ -61,6 +63,7 @@ class Worker:
     async def run(self, *, on_serving: Callable[[], Awaitable[None] | None] | None = None) -> None:
         """Serve until stopped. Raises what makes a start impossible; the metrics answer from the first moment."""
         policy = LivePolicy(self.settings, metrics=self.metrics)
+        lists = listing.first_lists(self.settings, self.clock)
         models = HotModels(self.settings, metrics=self.metrics, clock=self.clock)
         server = MetricsServer(
             self.metrics,
@@ -79,6 +82,7 @@ class Worker:
             breakers=Breakers(limits_of(self.settings), enabled=self.settings.breaker, on_turn=self._breaker_turned),
             on_failure=self._scoring_failed,
         )
+        engine.lists = lists
         try:
             models.describe()
             policy.describe()
@@ -102,6 +106,14 @@ class Worker:
             look=control_file(self.settings).look,
             metrics=self.metrics,
             clock=self.clock,
+        )
+        lists = ListFollower(
+            engine,
+            reader=lambda: self._broker.reader(self.settings.lists_topic),
+            topic=self.settings.lists_topic,
+            metrics=self.metrics,
+            clock=self.clock,
+            degraded=self.health.degraded,
         )
         admin, producer = self._broker.admin(), self._broker.producer()
         samples: ShadowSamples | None = None
@@ -144,7 +156,9 @@ class Worker:
                 await waiting
             following.append(asyncio.create_task(models.follow(shadow if self.settings.shadow else None)))
             following.append(asyncio.create_task(policy.follow(engine)))
-            async with control.following():
+            file = listing.follow_file(self.settings, engine, self.clock, superseded=lambda: lists.heard)
+            following.append(asyncio.create_task(file))
+            async with control.following(), lists.following():
                 await self._loop.run()
         finally:
             for task in following:

@@ -36,6 +36,7 @@ class Names(NamedTuple):
     review: str
     dead_letter: str
     control: str
+    lists: str
     group: str
 
     @classmethod
@@ -51,6 +52,7 @@ class Names(NamedTuple):
             "SPAMGUARD_REVIEW_TOPIC": self.review,
             "SPAMGUARD_DEAD_LETTER_TOPIC": self.dead_letter,
             "SPAMGUARD_CONTROL_TOPIC": self.control,
+            "SPAMGUARD_LISTS_TOPIC": self.lists,
             "SPAMGUARD_GROUP": self.group,
         }
 
@@ -233,9 +235,10 @@ async def create(broker: Broker, names: Names, *, partitions: int, **fewer: int)
     """Create the topics, some with another number of partitions."""
     admin = broker.admin()
     try:
-        fewer = {"control": 1, **fewer}
+        fewer = {"control": 1, "lists": 1, **fewer}
         topics = {name: fewer.get(field, partitions) for field, name in names._asdict().items() if field != "group"}
-        await admin.create(topics, configs={names.control: {"cleanup.policy": "compact"}})
+        compacted = {"cleanup.policy": "compact"}
+        await admin.create(topics, configs={names.control: compacted, names.lists: compacted})
     finally:
         await admin.close()
 
