@@ -20,7 +20,9 @@ from spamguard.types import Mode
 
 PREFIX: Final = "SPAMGUARD_"
 #: Environment variables with the prefix that are not settings of the service.
-NOT_SETTINGS: Final = frozenset(("SPAMGUARD_CONFIG", "SPAMGUARD_REQUIRE", "SPAMGUARD_TEST_KAFKA"))
+NOT_SETTINGS: Final = frozenset(
+    ("SPAMGUARD_CONFIG", "SPAMGUARD_MODEL_SECRET", "SPAMGUARD_REQUIRE", "SPAMGUARD_TEST_KAFKA")
+)
 DEFAULT_FILE: Final = Path("spamguard.toml")
 
 
@@ -50,6 +52,8 @@ class Settings(BaseSettings):
     lists: Path | None = Field(
         None, description="CSV file of list entries that counts while the lists topic is missing or cannot be read"
     )
+    released_topic: str = Field("sms.released", description="topic of blocked messages that reviewers released")
+    labels_topic: str = Field("sms.labels", description="topic of reviewers' labels, without texts")
     control_file: Path = Field(
         Path("/run/spamguard/allow-all"),
         description="while this file exists everything is allowed, whatever Kafka says",
@@ -62,6 +66,10 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(10.0, ge=1, le=300, description="how long to wait for a broker's answer")
     model: str = Field("champion", description="model that decides: an alias, name, name/version or a folder")
     models: Path | None = Field(None, description="folder of models; the shipped ones when unset")
+    model_key: str | None = Field(
+        None,
+        description="public key that every model must be signed with, in base64 or as a file; several, comma-separated",
+    )
     model_poll_s: float = Field(
         1.0, ge=0.01, le=3600, description="how often to look whether the model or its alias stands for another one"
     )
@@ -75,6 +83,9 @@ class Settings(BaseSettings):
     policy: Path | None = Field(
         None, description="policy file (policy.toml); it replaces mode, preset and late_after_s, and is followed"
     )
+    reference: Path | None = Field(
+        None, description="calm traffic to measure drift against, from spamguard drift; the model's own when unset"
+    )
     late_after_s: float = Field(60.0, gt=0, description="decisions later than this after reception are marked late")
     breaker: bool = Field(True, description="turn a tenant to observe when its block rate jumps far above its baseline")
     breaker_ratio: float = Field(5.0, gt=1, description="how many times the baseline's odds open the breaker")
@@ -87,6 +98,49 @@ class Settings(BaseSettings):
     dead_letter_flood: int = Field(
         100, ge=1, description="more dead letters than this within a minute raise an alarm and mark the worker degraded"
     )
+    gateway_host: str = Field("127.0.0.1", description="where the HTTP gateway listens; put TLS in front of any other")
+    gateway_port: int = Field(8080, ge=0, le=65535, description="its port; 0 takes any free one")
+    gateway_keys: Path = Field(
+        Path("spamguard-keys.json"), description="file of its keys, hashed; looked at every second"
+    )
+    gateway_kafka: bool = Field(
+        True, description="let it publish decisions and review copies, so that blocks can be undone"
+    )
+    gateway_keeps_blocked: bool = Field(
+        False, description="without Kafka: the callers keep every message they are told to block, so it may be blocked"
+    )
+    gateway_deadline_ms: int = Field(
+        500, ge=1, le=60_000, description="when it answers a request that names no deadline"
+    )
+    gateway_fail: Literal["open", "closed"] = Field(
+        "open", description="without a decision at the deadline: open allows, closed answers 504"
+    )
+    gateway_max_body_bytes: int = Field(1 << 20, ge=1024, le=32 << 20, description="longest body of a request")
+    gateway_max_messages: int = Field(500, ge=1, le=10_000, description="most messages in a request")
+    gateway_max_waiting: int = Field(5000, ge=1, description="messages without an answer beyond which it refuses more")
+    gateway_max_connections: int = Field(1024, ge=1, description="connections beyond which it refuses more")
+    review_database: str = Field(
+        "sqlite:///spamguard-review.db",
+        description="database of the review application: sqlite:///FILE or postgresql://USER@HOST/NAME",
+        repr=False,
+    )
+    review_key_file: Path | None = Field(
+        None,
+        description="keys that encrypt numbers in it; beside SQLite's file, and made at the first start, when unset",
+    )
+    review_group: str = Field("spamguard-review", description="consumer group of the review application")
+    review_host: str = Field("127.0.0.1", description="where the review pages are served")
+    review_port: int = Field(8464, ge=0, le=65535, description="their port; 0 takes any free one")
+    review_secure_cookies: bool = Field(
+        False, description="send the login's cookie over HTTPS only; true behind a proxy that speaks TLS"
+    )
+    review_keep_days: int = Field(30, ge=1, le=3650, description="days after which texts and numbers are deleted")
+    review_second_share: float = Field(0.1, ge=0, le=1, description="share of items that a second person reads too")
+    review_lot_share: float = Field(
+        0.02, ge=0, le=1, description="share of blocked and unsure messages drawn by lot, for honest error rates"
+    )
+    review_case_due_h: float = Field(24.0, gt=0, description="hours within which a case is to be answered")
+    review_session_h: float = Field(8.0, gt=0, le=72, description="hours after which a login ends")
     metrics_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz are served")
     metrics_port: int = Field(9464, ge=0, le=65535, description="their port; 0 takes any free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

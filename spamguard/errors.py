@@ -54,6 +54,14 @@ class AliasNotMoved(SpamguardError):
     exit_code = 4
 
 
+class GateClosed(SpamguardError):
+    """The gate stays closed for {model}: {detail}. `spamguard models promote --override "reason"` goes past it, and the
+    history keeps the reason.
+    """
+
+    exit_code = 8
+
+
 class BrokerUnavailable(SpamguardError):
     """No Kafka broker answers at {address} ({detail}). Start it, or correct --brokers (SPAMGUARD_BROKERS)."""
 
@@ -96,9 +104,62 @@ class ListRejected(SpamguardError):
     exit_code = 6
 
 
+class AlreadyRunning(SpamguardError):
+    """Another `{command}` works in {folder} already. Let it finish, or look at process {pid}; one that was
+    stopped leaves no lock.
+    """
+
+    exit_code = 9
+    retriable = True
+
+
+class NoAnswer(SpamguardError):
+    """The gateway at {url} gave no decision ({detail}). The message is yours to hold or to let pass; asking again is
+    safe.
+    """
+
+    retriable = True
+
+
 class MissingExtra(SpamguardError):
     """`{command}` needs the extra '{extra}', which is not installed. In a source tree: make env; elsewhere install
     spamguard as before, with [{extra}] behind its name.
     """
 
     exit_code = 7
+
+
+class DatabaseUnfit(SpamguardError):
+    """The review database cannot be used: {detail}. `spamguard review check` says what it should be."""
+
+    exit_code = 8
+
+
+class Forbidden(SpamguardError):
+    """The role {role} does not allow this ({permission}). Ask a lead or an administrator."""
+
+    exit_code = 8
+
+
+class NotThere(SpamguardError):
+    """There is no such {what}. It may be older than the retention, or its number mistyped."""
+
+    exit_code = 8
+
+
+class Conflict(SpamguardError):
+    """It was not done: {detail}. Load it again and look once more."""
+
+    exit_code = 8
+
+
+class LoginRefused(SpamguardError):
+    """The login was refused: {detail}. `spamguard review users reset-password NAME` gives a new password."""
+
+    exit_code = 8
+
+
+class ReviewInvalid(SpamguardError):
+    """What was given cannot be taken as it is: {detail}."""
+
+    exit_code = 8

@@ -19,6 +19,7 @@ from spamguard.errors import MissingExtra
 ENTRY_POINTS: Final = "spamguard.commands"
 
 RUN: Final = "Run the filter"
+REVIEW: Final = "Review and complaints"
 ASK: Final = "Ask it"
 MODELS: Final = "Models"
 TRAIN: Final = "Train and compare"
@@ -38,6 +39,7 @@ COMMANDS: Final = {
         RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"
     ),
     "serve": Command(RUN, "Read messages from Kafka and publish decisions until stopped.", "spamguard.cli.serve"),
+    "gateway": Command(RUN, "Answer HTTP requests for decisions until stopped.", "spamguard.cli.gateway"),
     "allow-all": Command(
         RUN, "Stop all blocking, on every worker within two seconds, and back.", "spamguard.cli.control"
     ),
@@ -60,9 +62,24 @@ COMMANDS: Final = {
         "spamguard.cli.loadgen",
     ),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
+    "review": Command(
+        REVIEW,
+        "Serve the pages for reviewers and front-line staff, or look after their accounts.",
+        "spamguard.cli.review",
+    ),
+    "labels": Command(REVIEW, "Write reviewers' verdicts as training rows.", "spamguard.cli.review"),
+    "audit": Command(
+        REVIEW, "Check the log of who did and saw what in the review application.", "spamguard.cli.review"
+    ),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
-    "models": Command(MODELS, "List, show and verify models; say which one decides.", "spamguard.cli.models"),
+    "replay": Command(
+        ASK, "Judge what was recorded with another model or policy, and show what would change.", "spamguard.cli.replay"
+    ),
+    "drift": Command(
+        ASK, "Show whether recorded traffic still looks like what the model was made for.", "spamguard.cli.drift"
+    ),
+    "models": Command(MODELS, "List, show, verify and sign models; say which one decides.", "spamguard.cli.models"),
     "train": Command(
         TRAIN,
         "Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its "
@@ -74,6 +91,15 @@ COMMANDS: Final = {
         "Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.",
         None,
     ),
+    "compare": Command(
+        TRAIN, "Compare two models on the same messages: who is right where, how sure that is, and what changes.", None
+    ),
+    "gate": Command(TRAIN, "Measure whether a model may become the champion, and keep the evidence for promote.", None),
+    "retrain": Command(
+        TRAIN,
+        "Train on corpora and exported labels, measure, and make the result the challenger: one command for cron.",
+        None,
+    ),
     "cutoffs": Command(
         TRAIN, "Show what each false-positive budget would have blocked, and the cutoff that costs least.", None
     ),
@@ -83,13 +109,20 @@ COMMANDS: Final = {
         None,
     ),
 }
-#: Packages that only an extra brings, by the extra's name.
+#: Packages that two extras bring: the one that is meant has the command's name.
+SHARED: Final = frozenset(("starlette", "uvicorn"))
+#: Packages that only one extra brings, by its name.
 EXTRAS: Final = {
     "sklearn": "train",
     "scipy": "train",
     "joblib": "train",
     "matplotlib": "train",
     "spamguard_training": "train",
+    "sqlalchemy": "review",
+    "alembic": "review",
+    "argon2": "review",
+    "psycopg": "review",
+    "jinja2": "review",
 }
 
 _HELP: Final = """
@@ -101,7 +134,8 @@ Begin with [bold]spamguard demo[/]. Settings come from options, else SPAMGUARD_�
 _EPILOG: Final = """
 [bold]Exit codes[/]
   0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings · 4 model
-  5 broker or topics · 6 data · 7 missing extra · 70 internal error
+  5 broker or topics · 6 data · 7 missing extra · 8 the gate is closed
+  9 another one is running · 70 internal error
 """
 
 
@@ -141,7 +175,8 @@ class _ReaderGone(BrokenPipeError):
 
 def _missing(error: ImportError, command: str) -> Exception:
     """Return the missing extra that explains a failed import, or the failure itself."""
-    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    package = (error.name or "").partition(".")[0]
+    extra = command if package in SHARED else EXTRAS.get(package)
     return error if extra is None else MissingExtra(command=f"spamguard {command}", extra=extra)
 
 

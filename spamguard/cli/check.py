@@ -190,6 +190,9 @@ async def broker_findings(
     elif broker is not None:
         yield await _control_finding(settings, broker)
     yield await _lists_finding(settings, found, broker)
+    kept = [topic for topic in streams.compacted_topics(settings) if topic in found]
+    if kept:
+        yield await _compaction_finding(admin, kept)
     if settings.inbound_topic not in found:
         yield Finding(SKIPPED, "clock", f"not checked, nor lag: {settings.inbound_topic} does not exist")
         return
@@ -255,6 +258,22 @@ def policy_finding(settings: Settings) -> Finding:
         return _fault("policy", error)
     entries = "" if settings.lists is None else f"; {len(lists):,} entries in {settings.lists}"
     return Finding(FINE, "policy", f"{name}{entries}")
+
+
+async def _compaction_finding(admin: Admin, topics: list[str]) -> Finding:
+    """Return whether what must outlive every retention does."""
+    try:
+        policies = await admin.cleanup_policies(topics)
+    except SpamguardError as error:
+        return Finding(WARNING, "kept", f"not known whether {', '.join(topics)} is compacted: {error}")
+    deleting = {topic: policy for topic, policy in policies.items() if policy != "compact"}
+    if deleting:
+        told = ", ".join(f"{topic} has cleanup.policy={policy}" for topic, policy in deleting.items())
+        step = "kafka-configs.sh --alter --entity-type topics --add-config cleanup.policy=compact --entity-name "
+        step += next(iter(deleting))
+        sentence = f"{told}: its records are deleted with age, and a worker that starts later would not know of them"
+        return Finding(WARNING, "kept", f"{sentence}. Next, {step}")
+    return Finding(FINE, "kept", f"{', '.join(topics)} is compacted: the last record of every key stays")
 
 
 async def _clock_finding(settings: Settings, admin: Admin, now: datetime) -> Finding:

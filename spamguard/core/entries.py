@@ -7,6 +7,7 @@ to write instead, and never repeats a value, which may be somebody's number.
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from spamguard.core import things
@@ -65,6 +66,7 @@ def hash_of(kind: str, tenant: str, value: str) -> int:
     return hash(f"{kind}\0{tenant}\0{value}") & _HASH_MASK
 
 
+@lru_cache(maxsize=4096)  # a file of a million entries has some hundred different dates
 def moment(text: str, *, end: bool = False) -> int:
     """Return seconds since the epoch; a date alone is its beginning in UTC, or its `end`. Raises ValueError.
 

@@ -23,8 +23,15 @@ _SIGNATURES: Final = re.compile(r"^ ?\[([^\[\]]{1,30})\]|\[([^\[\]]{1,30})\] ?$"
 _HANDLE: Final = re.compile(r"[a-z0-9](?<![a-z0-9_\-].)[a-z0-9_\-]{4,39}(?![a-z0-9_\-])")
 _HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.\-]*://)?(?:[^/@?#]*@)?-*([^/:?#\\]*)")
 _LINK_KINDS: Final = frozenset(("url", "email"))
-#: What makes a normalised text worth spelling out: a link, an address, a number, or letters that could be a handle.
-_WORTH_SPELLING: Final = re.compile("[" + "".join(TOKENS.values()) + "]|[a-z0-9_\\-]{5}")
+#: What makes a normalised text worth spelling out, which costs as much as normalising it: a link, an address, a number
+#: of five figures and more, or figures beside letters, which could be a handle.
+_LONG: Final = "".join(
+    TOKENS[name]
+    for name in ("url", "url_short", "url_rare", "url_ip", "email", "mobile", "landline", "hotline", "service_number",
+                 "number_5", "number_6", "number_7", "number_8")
+)  # fmt: skip
+_ANY: Final = "".join(TOKENS.values())
+_WORTH_SPELLING: Final = re.compile(f"[{_LONG}]|[{_ANY}][a-z_\\-]|[a-z_\\-][{_ANY}]")
 
 
 class Things(NamedTuple):
@@ -35,6 +42,11 @@ class Things(NamedTuple):
 
 
 NOTHING: Final = Things()
+
+
+def _folded(text: str) -> str:
+    """Return a value folded; plain ASCII, which most values are, at once."""
+    return text.lower() if text.isascii() and text.isprintable() else fold(text[:MAX_CHARS])
 
 
 def number(text: str) -> str:
@@ -57,7 +69,7 @@ def sender(text: str) -> str:
     >>> sender("+8613900001234"), sender("ＡＣＭＥ Bank")
     ('13900001234', 'acmebank')
     """
-    folded = text.lower() if text.isascii() else fold(text[:MAX_CHARS])
+    folded = _folded(text)
     if folded.isdigit() or _NUMBER_FORM.fullmatch(folded):
         return number(folded)
     return "".join(folded.split())[:MAX_CHARS]
@@ -94,7 +106,7 @@ def host(text: str) -> str:
     >>> host("HTTPS://user@A.Evil.Example:8080/x"), host("me@evil.example"), host("彩票.example")
     ('a.evil.example', 'evil.example', 'xn--h3tq29c.example')
     """
-    matched = _HOST.match(fold(text[:MAX_CHARS]))
+    matched = _HOST.match(_folded(text[:MAX_CHARS]))
     found = (matched.group(1) if matched else "").strip(". ")
     if not found.isascii():
         try:
@@ -121,7 +133,7 @@ def contact(text: str) -> str:
     >>> contact("+86 139 0000 1234"), contact("FP_00061")
     ('13900001234', 'fp_00061')
     """
-    folded = "".join(fold(text[:MAX_CHARS]).split())
+    folded = "".join(_folded(text[:MAX_CHARS]).split())
     return number(folded) if _NUMBER_FORM.fullmatch(folded) else folded
 
 
@@ -129,6 +141,9 @@ def things_of(originals: Sequence[str], normalised: Sequence[str]) -> list[Thing
     """Return the hosts and contacts of each text; obfuscated ones are those that they are read as."""
     worth = [index for index, text in enumerate(normalised) if _WORTH_SPELLING.search(text)]
     found = [NOTHING] * len(normalised)
+    for index, text in enumerate(normalised):
+        if handles := _HANDLE.findall(text):
+            found[index] = Things(contacts=tuple(handles))
     for index, spelt in zip(worth, spelt_batch([originals[index] for index in worth]), strict=True):
         found[index] = _things(spelt)
     return found

@@ -9,6 +9,8 @@ from spamguard import __version__
 from spamguard.backends.clock import SystemClock
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
+from spamguard.core.decide import Request
+from spamguard.engine.ageing import Ageing
 from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
@@ -18,7 +20,7 @@ from spamguard.service.hot_models import HotModels
 from spamguard.service.judging import limits_of
 from spamguard.service.orders import control_file
 from spamguard.service.policies import LivePolicy
-from spamguard.service.streams import fit_topics, kafka
+from spamguard.service.streams import OutcomeProducer, fit_topics, kafka
 from spamguard.stream.control import ControlFollower
 from spamguard.stream.deciding import DecidingHandler
 from spamguard.stream.flood import DeadLetterFlood
@@ -26,6 +28,7 @@ from spamguard.stream.health import Health
 from spamguard.stream.lists import ListFollower
 from spamguard.stream.loop import StreamLoop
 from spamguard.stream.sampling import ShadowSamples
+from spamguard.types import Decision
 
 log = structlog.get_logger()
 
@@ -115,7 +118,7 @@ class Worker:
             clock=self.clock,
             degraded=self.health.degraded,
         )
-        admin, producer = self._broker.admin(), self._broker.producer()
+        admin, producer = self._broker.admin(), OutcomeProducer(self._broker, self.settings)
         samples: ShadowSamples | None = None
         shadow: Shadow | None = None
         following: list[asyncio.Task[None]] = []
@@ -129,13 +132,19 @@ class Worker:
                 sample=self.settings.shadow_sample,
                 on_sample=samples.publish if samples else None,
             )
+            ageing = Ageing(models.expectation, metrics=self.metrics, clock=self.clock)
+
+            def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
+                shadow.offer(requests, decisions)
+                ageing.offer(requests, decisions)
+
             handler = DecidingHandler(
                 engine,
                 producer,
                 topics=topics,
                 metrics=self.metrics,
                 clock=self.clock,
-                on_decided=shadow.offer,
+                on_decided=decided,
                 flood=self.flood,
             )
             consumer = self._broker.consumer(
@@ -154,11 +163,15 @@ class Worker:
             log.info("serving", metrics_port=self.metrics_port, topic=self.settings.inbound_topic)
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
-            following.append(asyncio.create_task(models.follow(shadow if self.settings.shadow else None)))
             following.append(asyncio.create_task(policy.follow(engine)))
             file = listing.follow_file(self.settings, engine, self.clock, superseded=lambda: lists.heard)
             following.append(asyncio.create_task(file))
             async with control.following(), lists.following():
+                await models.look(engine.controls.model)  # a model that is ordered decides from the first batch on
+                followed = models.follow(
+                    shadow if self.settings.shadow else None, ordered=lambda: engine.controls.model
+                )
+                following.append(asyncio.create_task(followed))
                 await self._loop.run()
         finally:
             for task in following:
