@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     )
     released_topic: str = Field("sms.released", description="topic of blocked messages that reviewers released")
     labels_topic: str = Field("sms.labels", description="topic of reviewers' labels, without texts")
+    optout_topic: str = Field("sms.optout", description="compacted topic of subscribers who want no more from a sender")
+    optout_key_file: Path | None = Field(
+        None, description="file of secrets that hash who opted out, VERSION:BASE64 a line; without, nobody is muted"
+    )
+    optout_max: int = Field(20_000_000, ge=1, description="most mutes a worker keeps in memory, 8 bytes each")
     control_file: Path = Field(
         Path("/run/spamguard/allow-all"),
         description="while this file exists everything is allowed, whatever Kafka says",

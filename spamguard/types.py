@@ -296,6 +296,22 @@ class ListChange(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
+class OptOut(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A subscriber's wish to be left alone: the value of a record on the opt-out topic, whose key is the mute's hash.
+
+    The numbers are whole, because the gateway has to act on them; workers read the key alone.
+    """
+
+    subscriber: str  #: the number that does not want to be written to
+    sender: str = ""  #: the number or name that is muted for it
+    signature: str = ""  #: or the signature that is
+    tenant: str = ""  #: whose messages; empty where there are no tenants
+    opted_out: bool = True  #: false takes it back
+    message_id: str = ""  #: of the answer that said so
+    at: str = ""  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
+
+
 class Partition(msgspec.Struct, frozen=True, order=True, gc=False):
     """A topic's partition."""
 

@@ -21,6 +21,7 @@ from spamguard.types import (
     ListKind,
     Message,
     Mode,
+    OptOut,
     Order,
     Problem,
     Reason,
@@ -171,6 +172,14 @@ EXAMPLES: Final[dict[str, dict[str, msgspec.Struct]]] = {
             at="2026-11-24T02:12:00.000+00:00",
         ),
         "list-change-removed": ListChange(who="ling@ops-1", why="a mistake", at="2026-11-24T02:20:00.000+00:00"),
+    },
+    "opt-out": {
+        "opt-out": OptOut(
+            subscriber="13900001234",
+            sender="106900770001",
+            message_id="m7",
+            at="2026-11-24T02:30:00.000+00:00",
+        )
     },
     "release": {
         "release": Release(

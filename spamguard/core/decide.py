@@ -16,9 +16,12 @@ from spamguard.core.guards import guard_of
 from spamguard.core.lists import NO_LISTS, Lists
 from spamguard.core.marks import UNMARKED, Mark, marks_of
 from spamguard.core.normalize import HEAD_CHARS, clip, normalize_batch
+from spamguard.core.optouts import GUARD as OPT_OUT
+from spamguard.core.optouts import NO_MUTES, Mutes
 from spamguard.core.policy import EVIDENCE_FLOOR, Cutoffs, Policy, Ruling, rule
 from spamguard.core.scorer import Explanation, Scores
 from spamguard.core.sms import text_of
+from spamguard.core.things import signatures
 from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Reason, Timings, Treatment
 
 MAX_CLUES: Final = 5
@@ -30,6 +33,8 @@ SMPP_BLOCKED: Final = 0x0065
 
 #: What is said of a message that is not suspected of anything, by reason.
 _PASSED: Final = {reason: Ruling(Action.ALLOW, Action.ALLOW, reason, False) for reason in Reason}
+#: What is said of a subscriber's wish to be left alone.
+_ANSWERED: Final = Ruling(Action.ALLOW, Action.ALLOW, Reason.GUARD, False)
 
 
 class Reading(Protocol):
@@ -77,6 +82,7 @@ class Conditions(NamedTuple):
     stopwatch: Callable[[], float]  #: monotonic seconds, to say how long judging took
     tripped: frozenset[str] = frozenset()  #: tenants whose breaker is open
     lists: Lists = NO_LISTS
+    mutes: Mutes = NO_MUTES
 
 
 def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) -> list[Decision]:
@@ -91,12 +97,15 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
     evidence = reading.scores.evidence.tolist()
     draft.score_ms = draft.elapsed_ms()
     messages = [requests[index].message for index in readable]
-    marks = marks_of(messages, originals, normalised, lists=conditions.lists, now_s=conditions.now_s)
+    lists, mutes = conditions.lists, conditions.mutes
+    marks = marks_of(messages, originals, normalised, lists=lists, mutes=mutes, now_s=conditions.now_s)
     decisions: list[Decision | None] = [None] * len(requests)
     suspects = []
     for place, index in enumerate(readable):
         mark = marks.get(place, UNMARKED)
-        if mark.treatment is Treatment.BLOCK:
+        if mark.answer:
+            decisions[index] = draft.suspect(requests[index], _ANSWERED, scores[place], OPT_OUT, None, (), None)
+        elif mark.treatment is Treatment.BLOCK or mark.muted:
             suspects.append(place)
         elif evidence[place] < EVIDENCE_FLOOR:
             decisions[index] = draft.allowed(requests[index], Reason.NO_EVIDENCE, scores[place], mark)
@@ -114,6 +123,8 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
         suspected = scores[place] >= ham_cutoff and evidence[place] >= EVIDENCE_FLOOR
         category = None if kind is None or not suspected else Category(kind)
         spam = suspected and scores[place] >= spam_cutoff
+        advertises = category is Category.MARKETING and bool(mutes)
+        muted = mark.muted or (advertises and mutes.mutes(request.message, signatures(normalised[place])))
         ruling = rule(
             conditions.policy,
             request.message,
@@ -123,6 +134,7 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             allow_all=conditions.allow_all,
             tripped=request.message.tenant in conditions.tripped,
             listed=mark.treatment,
+            muted=muted,
         )
         clues = _clues(explanations[number], texts[readable[place]] or "")
         decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues, mark.entry)

@@ -11,6 +11,7 @@ from spamguard.backends.clock import SystemClock
 from spamguard.backends.key_file import KeyFile
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
+from spamguard.core.decide import Request
 from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
@@ -21,7 +22,7 @@ from spamguard.gateway.app import Gateway, Limits
 from spamguard.gateway.outbox import Outbox
 from spamguard.gateway.server import Server, listen
 from spamguard.interfaces import Broker, Clock
-from spamguard.service import listing
+from spamguard.service import listing, optouts
 from spamguard.service.hot_models import HotModels
 from spamguard.service.judging import limits_of
 from spamguard.service.orders import control_file
@@ -29,7 +30,7 @@ from spamguard.service.policies import LivePolicy
 from spamguard.service.streams import kafka
 from spamguard.stream.control import ControlFollower
 from spamguard.stream.lists import ListFollower
-from spamguard.types import Record
+from spamguard.types import Decision, Record
 
 log = structlog.get_logger()
 
@@ -101,6 +102,18 @@ class GatewayProcess:
             published = await self._published(stack)
             shadow = Shadow(engine, metrics=self.metrics)
             stack.push_async_callback(shadow.close)
+            opt_outs = None
+            if self._broker is not None:
+                opt_outs = optouts.opt_outs(
+                    settings, engine, self._broker, metrics=self.metrics, clock=self.clock, degraded=self._followed
+                )
+            await stack.enter_async_context(optouts.running(opt_outs))
+
+            def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
+                shadow.offer(requests, decisions)
+                if opt_outs is not None:
+                    opt_outs.heard(requests, decisions)
+
             answering = Answering(
                 engine,
                 metrics=self.metrics,
@@ -109,7 +122,7 @@ class GatewayProcess:
                 fails_open=settings.gateway_fail == "open",
                 keeps_blocked=settings.gateway_keeps_blocked,
                 most_waiting=settings.gateway_max_waiting,
-                on_decided=shadow.offer,
+                on_decided=decided,
             )
             gateway = self._http(answering)
             self.metrics.gauge_from("spamguard_gateway_waiting", lambda: float(answering.waiting))

@@ -15,9 +15,10 @@ from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
 from spamguard.interfaces import Admin, Broker, Clock
-from spamguard.service import listing
+from spamguard.service import listing, optouts
 from spamguard.service.hot_models import HotModels
 from spamguard.service.judging import limits_of
+from spamguard.service.optouts import running
 from spamguard.service.orders import control_file
 from spamguard.service.policies import LivePolicy
 from spamguard.service.streams import OutcomeProducer, fit_topics, kafka
@@ -119,6 +120,9 @@ class Worker:
             degraded=self.health.degraded,
         )
         admin, producer = self._broker.admin(), OutcomeProducer(self._broker, self.settings)
+        opt_outs = optouts.opt_outs(
+            self.settings, engine, self._broker, metrics=self.metrics, clock=self.clock, degraded=self.health.degraded
+        )
         samples: ShadowSamples | None = None
         shadow: Shadow | None = None
         following: list[asyncio.Task[None]] = []
@@ -137,6 +141,8 @@ class Worker:
             def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
                 shadow.offer(requests, decisions)
                 ageing.offer(requests, decisions)
+                if opt_outs is not None:
+                    opt_outs.heard(requests, decisions)
 
             handler = DecidingHandler(
                 engine,
@@ -166,7 +172,7 @@ class Worker:
             following.append(asyncio.create_task(policy.follow(engine)))
             file = listing.follow_file(self.settings, engine, self.clock, superseded=lambda: lists.heard)
             following.append(asyncio.create_task(file))
-            async with control.following(), lists.following():
+            async with control.following(), lists.following(), running(opt_outs):
                 await models.look(engine.controls.model)  # a model that is ordered decides from the first batch on
                 followed = models.follow(
                     shadow if self.settings.shadow else None, ordered=lambda: engine.controls.model
