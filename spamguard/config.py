@@ -133,6 +133,12 @@ class Settings(BaseSettings):
         None,
         description="keys that encrypt numbers in it; beside SQLite's file, and made at the first start, when unset",
     )
+    review_sample: float = Field(
+        0.0, ge=0, le=1, description="share of allowed application messages that workers copy for review, drawn by lot"
+    )
+    review_sample_person_to_person: bool = Field(
+        False, description="draw from what people write to each other too; ask your lawyers first"
+    )
     review_group: str = Field("spamguard-review", description="consumer group of the review application")
     review_host: str = Field("127.0.0.1", description="where the review pages are served")
     review_port: int = Field(8464, ge=0, le=65535, description="their port; 0 takes any free one")

@@ -136,6 +136,12 @@ PANELS: Final = (
     Panel("Has the traffic moved?", "Index of the last hour against the reference: below 0.1 calm, above 0.25 moved.",
           {"{{feature}}": f"max by (feature) (spamguard_drift_psi{HERE})",
            "messages counted": f"sum(spamguard_drift_messages{HERE}) / 1e6"}),
+    Panel("Waiting for people", "Items nobody has read, cases past their time, and releases that wait for Kafka.",
+          {"backlog": f"sum(spamguard_review_backlog{HERE})", "overdue cases": f"sum(spamguard_review_overdue{HERE})",
+           "to publish": f"sum(spamguard_review_outbox{HERE})"}),
+    Panel("Review copies taken", "What reaches the reviewers; unreadable records are named in the log.",
+          {"stored": _rate("spamguard_review_copies_total"),
+           "unreadable": _rate("spamguard_review_unreadable_total")}, unit="ops"),
 )  # fmt: skip
 
 
