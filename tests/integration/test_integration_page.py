@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -87,6 +88,27 @@ def test_the_plain_python_part_lets_a_message_pass_when_nobody_listens(tmp_path:
     code = PARTS["python plain"].replace(ADDRESS, "127.0.0.1:9")
     out = run([sys.executable, "-c", code], tmp_path, {"KEY": "sg_0_0", "PYTHONIOENCODING": "utf-8"})
     assert out == "plain-1 allow URLError\n"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_front_page_gets_from_nothing_to_a_decision_in_three_lines(page: str, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        missing("curl", f"the commands of {page}", enable="apt-get install curl")
+    [commands] = re.findall(r"```sh\n(KEY=.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    commands = commands.replace(".venv/bin/spamguard", f"{sys.executable} -m spamguard")
+    commands = commands.replace(ADDRESS, f"127.0.0.1:{port}") + "\nkill %1; wait %1"
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "SPAMGUARD_GATEWAY_PORT": str(port),
+        "SPAMGUARD_METRICS_PORT": "0",
+        "SPAMGUARD_GATEWAY_DEADLINE_MS": "60000",
+        "SPAMGUARD_CONTROL_FILE": str(tmp_path / "allow-all"),
+    }
+    out = run(["bash", "-mc", commands], tmp_path, environment)
+    assert '"action":"allow","would_be":"block","reason":"observed"' in out
 
 
 # Kafka
