@@ -155,23 +155,25 @@ EXAMPLES: Final[dict[str, dict[str, msgspec.Struct]]] = {
         "release": Release(
             release_id="r-0c1f",
             decision_id=BLOCKED.decision_id,
-            message_id="m1",
             message=MESSAGE,
-            reason="the subscriber asked for it",
-            who="reader-7",
+            reason="verdict",
+            released_by="ling",
             released_at="2026-11-24T03:30:00Z",
         )
     },
     "label": {
         "label": Label(
-            message_id="m1",
+            label_id="l-0c1f",
             decision_id=BLOCKED.decision_id,
+            message_id="m1",
             label="spam",
-            category=Category.ILLEGAL,
-            reader="reader-7",
-            trust=0.9,
+            category="illegal",
+            reader="ling",
+            trust="two",
+            copies=14,
+            model="sms-zh-en/2026.11.24.1",
+            score=0.954536,
             labelled_at="2026-11-24T03:31:00Z",
-            source="review",
         )
     },
     "problem": {
