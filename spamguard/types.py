@@ -157,6 +157,7 @@ class ReviewCopy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     decision: Decision  #: as it is published, unless this copy is not acknowledged
     message: Message  #: the whole message
     source: str  #: topic-partition@offset of the record, or http/tenant
+    chance: float | None = None  #: with which an allowed message was drawn by lot; absent when it is here for a reason
     schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
@@ -169,7 +170,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     reason: str  #: verdict: a reviewer called it ham; case: a subscriber's complaint was right
     released_by: str  #: the reviewer's account
     released_at: str  #: RFC 3339, UTC
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -177,17 +178,17 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 
     label_id: str  #: made of the item and its verdict; a withdrawal repeats it
     decision_id: str  #: a decision on one of the messages
-    message_id: str
+    message_id: str  #: the message it was made on
     label: str  #: spam, ham
     category: str | None = None  #: by the label policy
     reader: str  #: the reviewer's account
     trust: str  #: one: one reader; two: two readers agree; settled: a lead decided between two
     copies: int = 1  #: near-identical messages it stands for
     model: str  #: name/version of the model whose decision was read
-    score: float | None = None
+    score: float | None = None  #: the score that decision had
     labelled_at: str  #: RFC 3339, UTC
     withdrawn: bool = False  #: the reviewer took it back
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class ShadowOpinion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -231,6 +232,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 
     on: bool  #: whether the switch is on; off takes an earlier order back
     mode: Mode | None = None  #: the mode that is ordered, where the switch is a mode
+    model: str | None = None  #: the model that is to decide, where the switch is the model
     reason: str = ""  #: why
     who: str = ""  #: who ordered it, as the command was told; proves nothing
     since: str = ""  #: RFC 3339, UTC

@@ -153,26 +153,26 @@ EXAMPLES: Final[dict[str, dict[str, msgspec.Struct]]] = {
     },
     "release": {
         "release": Release(
-            release_id="r-0c1f",
+            release_id="0c1f4b7a9d2e6f30",
             decision_id=BLOCKED.decision_id,
             message=MESSAGE,
-            reason="verdict",
-            released_by="ling",
+            reason="case",
+            released_by="reader-7",
             released_at="2026-11-24T03:30:00Z",
         )
     },
     "label": {
         "label": Label(
-            label_id="l-0c1f",
+            label_id="5e2d8c61b0a94f17",
             decision_id=BLOCKED.decision_id,
             message_id="m1",
             label="spam",
-            category="illegal",
-            reader="ling",
+            category=Category.ILLEGAL,
+            reader="reader-7",
             trust="two",
-            copies=14,
-            model="sms-zh-en/2026.11.24.1",
-            score=0.954536,
+            copies=12,
+            model=BLOCKED.model,
+            score=BLOCKED.score,
             labelled_at="2026-11-24T03:31:00Z",
         )
     },

@@ -84,7 +84,8 @@ BOUNDS: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
     ("Label", "labelled_at"): _MOMENT,
     ("Label", "trust"): {"enum": ["one", "two", "settled"]},
     ("Label", "score"): _PROBABILITY,
-    ("Label", "copies"): {"minimum": 1},
+    ("Release", "reason"): {"enum": ["verdict", "case"]},
+    ("ReviewCopy", "chance"): _PROBABILITY,
     ("Problem", "status"): {"minimum": 400, "maximum": 599},
 }
 
