@@ -11,6 +11,8 @@ from spamguard.backends.clock import SystemClock
 from spamguard.backends.key_file import KeyFile
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
+from spamguard.core.decide import Request
+from spamguard.engine.ageing import Ageing
 from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
@@ -26,7 +28,7 @@ from spamguard.service.judging import limits_of, policy_of
 from spamguard.service.orders import control_file
 from spamguard.service.streams import kafka
 from spamguard.stream.control import ControlFollower
-from spamguard.types import Record
+from spamguard.types import Decision, Record
 
 log = structlog.get_logger()
 
@@ -93,6 +95,12 @@ class GatewayProcess:
             published = await self._published(stack)
             shadow = Shadow(engine, metrics=self.metrics)
             stack.push_async_callback(shadow.close)
+            ageing = Ageing(models.expectation, metrics=self.metrics, clock=self.clock)
+
+            def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
+                shadow.offer(requests, decisions)
+                ageing.offer(requests, decisions)
+
             answering = Answering(
                 engine,
                 metrics=self.metrics,
@@ -101,7 +109,7 @@ class GatewayProcess:
                 fails_open=settings.gateway_fail == "open",
                 keeps_blocked=settings.gateway_keeps_blocked,
                 most_waiting=settings.gateway_max_waiting,
-                on_decided=shadow.offer,
+                on_decided=decided,
             )
             gateway = self._http(answering)
             self.metrics.gauge_from("spamguard_gateway_waiting", lambda: float(answering.waiting))
@@ -110,8 +118,10 @@ class GatewayProcess:
                 engine, follow=self._follow, look=control_file(settings).look, metrics=self.metrics, clock=self.clock
             )
             await stack.enter_async_context(control.following())
+            await models.look(engine.controls.model)  # a model that is ordered decides from the first request on
+            followed = models.follow(shadow if settings.shadow else None, ordered=lambda: engine.controls.model)
             server = self._server = Server(gateway.app, max_connections=settings.gateway_max_connections)
-            for job in (answering.run(), models.follow(shadow if settings.shadow else None), self._follow_keys()):
+            for job in (answering.run(), followed, self._follow_keys()):
                 self._while_serving(stack, asyncio.create_task(job), server)
             if self._stopped:
                 return
