@@ -35,7 +35,7 @@ from spamguard.core.codec import http_decision_id
 from spamguard.core.decide import Judge
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder
-from spamguard.gateway import server
+from spamguard.gateway import app, server
 from spamguard.gateway.app import Limits
 from spamguard.service import api_keys
 from spamguard.service import gateway as composition
@@ -399,6 +399,17 @@ def test_more_connections_or_messages_than_it_holds_are_refused_and_then_taken_a
         for connection in held:
             connection.close()
         gateway.until(lambda: gateway.ask(spam()).status_code == 200)
+
+
+def test_all_bodies_together_are_bounded_and_given_back(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "MOST_BODIES_BYTES", 10_000)
+    with start() as gateway:
+        large, small = {"message_id": "m", "text": "x" * 20_000}, {"message_id": "m", "text": "x" * 6_000}
+        for _ in range(3):
+            assert problem_of(gateway.ask(large)) == "overloaded"
+            assert gateway.ask(small).status_code == 200
 
 
 def test_nothing_that_was_sent_reaches_the_log(start: Callable[..., Running]) -> None:
