@@ -24,6 +24,12 @@ class ConfigError(SpamguardError):
     exit_code = 3
 
 
+class PolicyRejected(SpamguardError):
+    """The policy {path} cannot be used: {detail}. Correct it, then look again: `spamguard policy check`."""
+
+    exit_code = 3
+
+
 class ModelNotFound(SpamguardError):
     """There is no model at {path}. Train one with `spamguard train`, or point --model (SPAMGUARD_MODEL) at one;
     `spamguard models list` shows what is there.
@@ -88,6 +94,12 @@ class PublishFailed(SpamguardError):
 
 class DataError(SpamguardError):
     """The data cannot be used: {detail}."""
+
+    exit_code = 6
+
+
+class ListRejected(SpamguardError):
+    """The list cannot be used: {detail}. `spamguard lists check FILE` names everything that is wrong with it."""
 
     exit_code = 6
 

@@ -49,6 +49,12 @@ COMMANDS: Final = {
     "breaker": Command(
         RUN, "Close the breaker that turned a tenant to observe, or turn all of them off.", "spamguard.cli.control"
     ),
+    "policy": Command(
+        RUN, "Check a policy file, show what it says, and which decisions it would change.", "spamguard.cli.policy"
+    ),
+    "lists": Command(
+        RUN, "Block, allow or review senders, links, signatures, hosts, contacts, patterns.", "spamguard.cli.lists"
+    ),
     "dead-letters": Command(RUN, "List and replay records that got no decision.", "spamguard.cli.dead_letters"),
     "loadgen": Command(
         RUN,

@@ -31,7 +31,7 @@ from spamguard.review.values import Rules
 from spamguard.review.vault import read_keys
 from spamguard.service import streams
 from spamguard.service.catalogue import load_judge, models_folder
-from spamguard.service.judging import policy_of
+from spamguard.service.policies import policy_of
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
 

@@ -81,8 +81,8 @@ def reviewers_topics(settings: Settings) -> tuple[str, ...]:
 
 
 def compacted_topics(settings: Settings) -> tuple[str, ...]:
-    """Return the topics that must keep the last record of every key."""
-    return (settings.control_topic,)
+    """Return the topics that must keep the last record of every key; the service runs without them."""
+    return settings.control_topic, settings.lists_topic, settings.optout_topic
 
 
 async def create_topics(settings: Settings, admin: Admin, topics: Mapping[str, int]) -> None:
