@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     decisions_topic: str = Field("sms.decisions", description="topic of decisions")
     review_topic: str = Field("sms.review", description="topic of review copies, acknowledged before a block")
     dead_letter_topic: str = Field("sms.dead-letter", description="topic of records without a readable message id")
-    control_topic: str = Field("sms.control", description="compacted topic of switches: allow-all, modes, the breaker")
+    control_topic: str = Field("sms.control", description="compacted topic of orders: allow-all, modes, breaker, model")
     lists_topic: str = Field("sms.lists", description="compacted topic of the lists' entries; the one truth once read")
     lists: Path | None = Field(
         None, description="CSV file of list entries that counts while the lists topic is missing or cannot be read"
@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     review_key_file: Path | None = Field(
         None,
         description="keys that encrypt numbers in it; beside SQLite's file, and made at the first start, when unset",
+    )
+    review_sample: float = Field(
+        0.0, ge=0, le=1, description="share of allowed application messages that workers copy for review, drawn by lot"
+    )
+    review_sample_person_to_person: bool = Field(
+        False, description="draw from what people write to each other too; ask your lawyers first"
     )
     review_group: str = Field("spamguard-review", description="consumer group of the review application")
     review_host: str = Field("127.0.0.1", description="where the review pages are served")

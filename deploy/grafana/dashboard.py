@@ -63,8 +63,9 @@ PANELS: Final = (
     Panel("Model's age", "From half a year on, train on recent messages.",
           {"age": f"max(spamguard_model_age_seconds{HERE})"}, unit="s", width=4, kind="stat",
           steps=((None, "green"), (120 * 86400.0, "yellow"), (180 * 86400.0, "red"))),
-    Panel("Longest since a poll", "Above 10 s the loop is stuck, or waits for Kafka with a batch in hand.",
-          {"since": f"max(spamguard_seconds_since_poll{HERE})"}, unit="s", width=4, kind="stat",
+    Panel("Longest since a poll, or with a batch", "Above 10 s: stuck, Kafka does not acknowledge, or judging hangs.",
+          {"poll": f"max(spamguard_seconds_since_poll{HERE})", "batch": f"max(spamguard_batch_in_hand_seconds{HERE})"},
+          unit="s", width=4, kind="stat",
           steps=((None, "green"), (5.0, "yellow"), (10.0, "red"))),
     Panel("Kill switch", "Workers that let everything pass. Not 0 and not all: one has the control file.",
           {"allow-all": f"sum(spamguard_allow_all{HERE})"}, kind="stat", steps=_ANY_IS_BAD),
@@ -135,6 +136,12 @@ PANELS: Final = (
     Panel("Has the traffic moved?", "Index of the last hour against the reference: below 0.1 calm, above 0.25 moved.",
           {"{{feature}}": f"max by (feature) (spamguard_drift_psi{HERE})",
            "messages counted": f"sum(spamguard_drift_messages{HERE}) / 1e6"}),
+    Panel("Waiting for people", "Items nobody has read, cases past their time, and releases that wait for Kafka.",
+          {"backlog": f"sum(spamguard_review_backlog{HERE})", "overdue cases": f"sum(spamguard_review_overdue{HERE})",
+           "to publish": f"sum(spamguard_review_outbox{HERE})"}),
+    Panel("Review copies taken", "What reaches the reviewers; unreadable records are named in the log.",
+          {"stored": _rate("spamguard_review_copies_total"),
+           "unreadable": _rate("spamguard_review_unreadable_total")}, unit="ops"),
 )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ _EPILOG: Final = """
 [bold]Exit codes[/]
   0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings · 4 model
   5 broker or topics · 6 data · 7 missing extra · 8 the gate is closed
-  9 another one is running · 70 internal error
+  9 another one is running · 10 review · 70 internal error
 """
 
 

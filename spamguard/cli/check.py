@@ -166,14 +166,16 @@ async def broker_findings(
     """Yield what the broker says of itself, the topics, the switches, the clocks and the group."""
     names = streams.needed_topics(settings)
     try:
-        found = dict(await admin.partitions((*names, *streams.compacted_topics(settings))))
+        others = (*streams.compacted_topics(settings), *streams.reviewers_topics(settings))
+        found = dict(await admin.partitions((*names, *others)))
     except SpamguardError as error:
         yield _fault("broker", error)
         yield Finding(SKIPPED, "topics", "not checked, nor clock and lag: no broker answers")
         return
     yield Finding(FINE, "broker", f"{settings.brokers} answers")
     if create_topics:
-        missing = {name: number or found.get(names[0], DEFAULT_PARTITIONS) for name in names if name not in found}
+        wanted = (*names, *streams.reviewers_topics(settings))
+        missing = {name: number or found.get(names[0], DEFAULT_PARTITIONS) for name in wanted if name not in found}
         missing |= {topic: 1 for topic in streams.compacted_topics(settings) if topic not in found}
         try:
             await streams.create_topics(settings, admin, missing)

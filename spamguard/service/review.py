@@ -259,6 +259,7 @@ class ReviewService:
             port=settings.review_port,
             log_config=None,
             access_log=False,
+            lifespan="off",
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=5,

@@ -28,6 +28,7 @@ from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.health import Health
 from spamguard.stream.lists import ListFollower
 from spamguard.stream.loop import StreamLoop
+from spamguard.stream.lot import Lot
 from spamguard.stream.sampling import ShadowSamples
 from spamguard.types import Decision
 
@@ -152,6 +153,7 @@ class Worker:
                 clock=self.clock,
                 on_decided=decided,
                 flood=self.flood,
+                lot=Lot(self.settings.review_sample, self.settings.review_sample_person_to_person),
             )
             consumer = self._broker.consumer(
                 [self.settings.inbound_topic], group=self.settings.group, member=self.settings.member
@@ -204,6 +206,7 @@ class Worker:
         metrics = self.metrics
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
+        metrics.gauge_from("spamguard_batch_in_hand_seconds", lambda: self.health.seconds_of_batch)
         metrics.gauge_from("spamguard_dead_letter_flood", lambda: float(self.flood.look()))
 
     def _not_alive(self) -> Sequence[str]:
