@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     decisions_topic: str = Field("sms.decisions", description="topic of decisions")
     review_topic: str = Field("sms.review", description="topic of review copies, acknowledged before a block")
     dead_letter_topic: str = Field("sms.dead-letter", description="topic of records without a readable message id")
-    control_topic: str = Field("sms.control", description="compacted topic of switches: allow-all, modes, the breaker")
+    control_topic: str = Field("sms.control", description="compacted topic of orders: allow-all, modes, breaker, model")
     released_topic: str = Field("sms.released", description="topic of blocked messages that reviewers released")
     labels_topic: str = Field("sms.labels", description="topic of reviewers' labels, without texts")
     control_file: Path = Field(

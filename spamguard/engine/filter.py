@@ -21,7 +21,7 @@ from spamguard.engine.holder import ModelHolder
 from spamguard.interfaces import Clock
 from spamguard.types import Decision
 
-#: Messages a slice, and characters: the longest call on so many takes 0.9 ms (docs/benchmarks.md).
+#: Messages a slice, and characters: the longest call on so many takes 0.8 ms (docs/benchmarks.md).
 SLICE: Final = 256
 SLICE_CHARS: Final = 16_000
 #: After so long the judging thread is left to whoever waits for it too; a full batch of a worker hardly ever takes it.

@@ -118,7 +118,7 @@ class GatewayProcess:
                 engine, follow=self._follow, look=control_file(settings).look, metrics=self.metrics, clock=self.clock
             )
             await stack.enter_async_context(control.following())
-            await models.look(engine.controls.model)  # a model that is ordered decides from the first request on
+            await models.look(engine.controls.model)  # a model that is ordered decides from the first answer on
             followed = models.follow(shadow if settings.shadow else None, ordered=lambda: engine.controls.model)
             server = self._server = Server(gateway.app, max_connections=settings.gateway_max_connections)
             for job in (answering.run(), followed, self._follow_keys()):

@@ -331,7 +331,8 @@ async def test_a_producer_that_hangs_pauses_the_partitions_keeps_the_worker_poll
             held = fetched()
             assert held <= 2 * settings.max_records  # a batch in hand, and one that was fetched ahead
             await until(lambda: worker.health.seconds_of_batch > 1.0)
-            assert worker.health.seconds_since_poll < 1.0
+            assert metric(worker, "spamguard_batch_in_hand_seconds") > 1.0
+            assert metric(worker, "spamguard_seconds_since_poll") < 1.0
             assert fetched() == held
             assert lag(broker) == 600
             goes_on.set()
