@@ -282,6 +282,46 @@ def normalize_batch(texts: Sequence[str]) -> list[str]:
     return joined.split("\n")
 
 
+def fold(text: str) -> str:
+    """Return a text with every character folded and no word joined: for names and numbers that stand alone.
+
+    >>> fold("ＡＣＭＥ銀行")
+    'acme银行'
+    """
+    return _fold(text.replace("\n", " "))
+
+
+def spelt_batch(texts: Sequence[str]) -> list[str]:
+    """Return the canonical text of each message with its links and numbers still spelt out.
+
+    >>> spelt_batch(["看 evil点com 或 1 3 9 0 0 0 0 1 2 3 4"])
+    ['看 evil.com 或 13900001234']
+    """
+    if not texts:
+        return []
+    joined = _fold("\n".join([text.replace("\n", " ") for text in texts]))
+    for pattern, replacement in _REWRITES:
+        if pattern not in (_LINKS, _NUMBERS):
+            joined = pattern.sub(replacement, joined)
+    return joined.split("\n")
+
+
+def things_in(spelt: str) -> list[tuple[str, str]]:
+    """Return the links, mail addresses and numbers of a spelt-out text, by kind.
+
+    >>> things_in("看 http://a.evil.example/x 或 13900001234")
+    [('url', 'http://a.evil.example/x'), ('mobile', '13900001234')]
+    """
+    found: list[tuple[str, str]] = []
+
+    def keep(match: re.Match[str]) -> str:
+        found.append((match.lastgroup or "", match.group()))
+        return _thing_token(match)
+
+    _NUMBERS.sub(keep, _LINKS.sub(keep, spelt))
+    return found
+
+
 def normalize(text: str) -> str:
     """Return the canonical text of one message.
 
