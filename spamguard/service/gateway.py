@@ -12,6 +12,7 @@ from spamguard.backends.key_file import KeyFile
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
 from spamguard.core.decide import Request
+from spamguard.engine.ageing import Ageing
 from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
@@ -102,6 +103,7 @@ class GatewayProcess:
             published = await self._published(stack)
             shadow = Shadow(engine, metrics=self.metrics)
             stack.push_async_callback(shadow.close)
+            ageing = Ageing(models.expectation, metrics=self.metrics, clock=self.clock)
             opt_outs = None
             if self._broker is not None:
                 opt_outs = optouts.opt_outs(
@@ -111,6 +113,7 @@ class GatewayProcess:
 
             def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
                 shadow.offer(requests, decisions)
+                ageing.offer(requests, decisions)
                 if opt_outs is not None:
                     opt_outs.heard(requests, decisions)
 
