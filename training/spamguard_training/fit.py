@@ -65,7 +65,7 @@ class Fitted(NamedTuple):
     arrays: ModelArrays
     pipeline: Pipeline  #: the same model in scikit-learn's words, from raw text to probability
     chosen: Candidate
-    tried: list[tuple[Candidate, float]]  #: recall at `CHOICE_RATE` on the headline sources
+    tried: list[tuple[Candidate, list[float]]]  #: recall at `CHOICE_RATE` on the headline sources, by seed of the folds
     log_odds: Floats  #: calibrated, out of fold, one a row
     calibration: str
     kind_accuracy: float | None
@@ -115,15 +115,19 @@ def prepare(rows: Sequence[Row], recipe: Recipe) -> Data:
 
 def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None) -> Fitted:
     """Return the model fitted on all rows, chosen and calibrated out of fold."""
-    steps = recipe.folds * (1 + len(recipe.candidates)) + 3
-    scores = _out_of_fold(data, recipe, progress, steps)
+    rounds = 1 + len(recipe.more_seeds) if len(recipe.candidates) > 1 else 1  # without a choice one round is enough
+    steps = recipe.folds * (1 + len(recipe.candidates)) * rounds + 3
     headline = headline_sources(data.rows, recipe)
     judged = np.array([row.source in headline for row in data.rows])
-    tried = [
-        (candidate, recall_at(data.spam[judged], found[judged], CHOICE_RATE))
-        for candidate, found in zip(recipe.candidates, scores, strict=True)
-    ]
-    best = int(np.argmax([recall for _, recall in tried]))
+    scores: list[Floats] = []
+    recalls: list[list[float]] = [[] for _ in recipe.candidates]
+    for number, seed in enumerate((recipe.seed, *recipe.more_seeds)[:rounds]):
+        folds = np.array([fold_of(row.group, recipe.folds, seed) for row in data.rows])
+        found = _out_of_fold(data._replace(folds=folds), recipe, progress, number * (steps - 3) // rounds, steps)
+        scores = scores or found  # what is reported comes from the recipe's own seed
+        for place, one in enumerate(found):
+            recalls[place].append(recall_at(data.spam[judged], one[judged], CHOICE_RATE))
+    best = int(np.argmax([np.mean(of_one) for of_one in recalls]))
     slope, offset = _platt(scores[best], data, recipe.prior)
     progress("features of all rows", steps - 3, steps)
     union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
@@ -142,7 +146,7 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None) -> Fit
         arrays=arrays,
         pipeline=_pipeline(union, weights, intercept),
         chosen=chosen,
-        tried=tried,
+        tried=list(zip(recipe.candidates, recalls, strict=True)),
         log_odds=scores[best] * slope + offset,
         calibration=f"Platt on out-of-fold scores at a prior of {recipe.prior:g}: {slope:.6g} x + {offset:.6g}",
         kind_accuracy=accuracy,
@@ -150,10 +154,9 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None) -> Fit
     )
 
 
-def _out_of_fold(data: Data, recipe: Recipe, progress: Progress, steps: int) -> list[Floats]:
+def _out_of_fold(data: Data, recipe: Recipe, progress: Progress, step: int, steps: int) -> list[Floats]:
     """Return each candidate's scores of all rows, each by a model that saw nothing of the row's group."""
     scores = [np.zeros(len(data.rows)) for _ in recipe.candidates]
-    step = 0
     for fold in range(recipe.folds):
         progress(f"fold {fold + 1} of {recipe.folds}: features", step, steps)
         seen, unseen = np.flatnonzero(data.folds != fold), np.flatnonzero(data.folds == fold)
@@ -174,7 +177,7 @@ def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda
     """Return the first candidate's calibrated log-odds of all rows, out of fold, and fit nothing else."""
     recipe = msgspec.structs.replace(recipe, candidates=recipe.candidates[:1])
     data = prepare(rows, recipe)
-    scores = _out_of_fold(data, recipe, progress, 2 * recipe.folds)[0]
+    scores = _out_of_fold(data, recipe, progress, 0, 2 * recipe.folds)[0]
     slope, offset = _platt(scores, data, recipe.prior)
     return scores * slope + offset
 
@@ -200,6 +203,11 @@ def _platt(scores: Floats, data: Data, prior: float) -> tuple[float, float]:
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
+def kind_of(row: Row) -> Category | None:
+    """Return the category of spam a reader, or else the source, put a row in; None when nobody did."""
+    return KINDS.get(row.category or "") or KINDS.get(row.public_category or "")
+
+
 class _Kinds(NamedTuple):
     """The category head on the columns it looks at."""
 
@@ -213,7 +221,7 @@ def _fit_kinds(
     data: Data, matrix: sp.csr_matrix, recipe: Recipe
 ) -> tuple[_Kinds | None, float | None, dict[str, dict[str, int]]]:
     """Return the category head, its out-of-fold accuracy and confusion; nothing when the rows name no categories."""
-    known = [KINDS.get(row.category or "") or KINDS.get(row.public_category or "") for row in data.rows]
+    known = [kind_of(row) for row in data.rows]
     rows = np.array([i for i, kind in enumerate(known) if kind is not None and data.spam[i]], dtype=np.int64)
     kinds = np.array([str(known[i]) for i in rows])
     if len(set(kinds)) < 2:

@@ -37,6 +37,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     candidates: tuple[Candidate, ...] = (Candidate(classifier="logistic", strength=10.0),)
     folds: int = 5
     seed: int = 0
+    more_seeds: tuple[int, ...] = ()  #: other splits into folds on which candidates are compared too
     families_each: int = 12  #: rows generated from each hand-written family
     weights: Mapping[str, float] = {}  #: by source; 1 where nothing is said
     read_weight: float = 1.0  #: factor for rows that were read by the label policy
