@@ -7,7 +7,7 @@ MODELS ?= models
 LOCKED := --disable-pip-version-check --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test env check format kafka kafka-jars kafka-stop model bench lock clean
+.PHONY: help demo test faults env check format kafka kafka-jars kafka-stop model bench lock clean
 
 ##@ Start here
 help: ## show this help
@@ -20,6 +20,9 @@ demo: $(VENV)/.base ## set up and watch messages being judged (in memory; no Kaf
 
 test: $(VENV)/.dev ## set up and run every test; real components run when present
 	@$(BIN)/pytest
+
+faults: $(VENV)/.dev kafka-jars ## break everything around a real service and count; renews the table in docs/operations.md
+	@FAULT_TABLE=write $(BIN)/pytest tests/faults/test_fault_table.py
 
 ##@ Work on it
 env: $(VENV)/.dev ## set up what training and the checks need

@@ -20,7 +20,9 @@ from spamguard.types import Mode
 
 PREFIX: Final = "SPAMGUARD_"
 #: Environment variables with the prefix that are not settings of the service.
-NOT_SETTINGS: Final = frozenset(("SPAMGUARD_CONFIG", "SPAMGUARD_REQUIRE", "SPAMGUARD_TEST_KAFKA"))
+NOT_SETTINGS: Final = frozenset(
+    ("SPAMGUARD_CONFIG", "SPAMGUARD_MODEL_SECRET", "SPAMGUARD_REQUIRE", "SPAMGUARD_TEST_KAFKA")
+)
 DEFAULT_FILE: Final = Path("spamguard.toml")
 
 
@@ -58,6 +60,10 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(10.0, ge=1, le=300, description="how long to wait for a broker's answer")
     model: str = Field("champion", description="model that decides: an alias, name, name/version or a folder")
     models: Path | None = Field(None, description="folder of models; the shipped ones when unset")
+    model_key: str | None = Field(
+        None,
+        description="public key that every model must be signed with, in base64 or as a file; several, comma-separated",
+    )
     model_poll_s: float = Field(
         1.0, ge=0.01, le=3600, description="how often to look whether the model or its alias stands for another one"
     )

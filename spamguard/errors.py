@@ -48,6 +48,14 @@ class AliasNotMoved(SpamguardError):
     exit_code = 4
 
 
+class GateClosed(SpamguardError):
+    """The gate stays closed for {model}: {detail}. `spamguard models promote --override "reason"` goes past it, and the
+    history keeps the reason.
+    """
+
+    exit_code = 8
+
+
 class BrokerUnavailable(SpamguardError):
     """No Kafka broker answers at {address} ({detail}). Start it, or correct --brokers (SPAMGUARD_BROKERS)."""
 
@@ -82,6 +90,15 @@ class DataError(SpamguardError):
     """The data cannot be used: {detail}."""
 
     exit_code = 6
+
+
+class AlreadyRunning(SpamguardError):
+    """Another `{command}` works in {folder} already. Let it finish, or look at process {pid}; one that was
+    stopped leaves no lock.
+    """
+
+    exit_code = 9
+    retriable = True
 
 
 class MissingExtra(SpamguardError):

@@ -24,7 +24,8 @@ class Consumer(Protocol):
     async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what is there, in offset order per partition, or an empty mapping after `timeout_s`.
 
-        Records of paused partitions are not returned. May raise BrokerUnavailable, which is retriable.
+        Records of paused partitions are not returned, nor any that were fetched for an assignment that `on_revoked` was
+        told of since: what was not committed then comes again. May raise BrokerUnavailable, which is retriable.
         """
 
     async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:
@@ -106,6 +107,9 @@ class Admin(Protocol):
         They can be used when this returns. Raises BrokerUnavailable, and TopicUnfit when one cannot be created.
         """
 
+    async def cleanup_policies(self, topics: Sequence[str]) -> Mapping[str, str]:
+        """Return the `cleanup.policy` of each topic that exists. Raises BrokerUnavailable, also when it may not ask."""
+
     async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
         """Return how far the group's committed offsets are behind the end of the topic."""
 
@@ -125,8 +129,13 @@ class Broker(Protocol):
     def reader(self, topic: str) -> Reader:
         """Return a reader without a group that is not yet started."""
 
-    def producer(self) -> Producer:
-        """Return a producer that is not yet started."""
+    def producer(self, *, patience_s: float | None = None) -> Producer:
+        """Return a producer that is not yet started.
+
+        It waits for acknowledgements without a limit; with `patience_s` it gives up, with PublishFailed, a batch that
+        the brokers have not acknowledged for so long although they answer other questions: too few replicas, say. What
+        was given up may still arrive.
+        """
 
     def admin(self) -> Admin:
         """Return an admin; it connects at its first call."""

@@ -81,6 +81,7 @@ class _Process:
     pid: int
     port: int
     controller_port: int
+    host: str = LOOPBACK
 
 
 def available(*, lib: Path = LIB) -> str | None:
@@ -167,8 +168,10 @@ class KafkaNode:
     Two objects with the same data folder, also in two processes, control the same node.
     """
 
-    def __init__(self, *, port: int = 0, data: Path | None = None, heap: str = HEAP, lib: Path = LIB) -> None:
-        """Name the node: port 0 takes any free port, and no data folder means a temporary one."""
+    def __init__(
+        self, *, port: int = 0, data: Path | None = None, heap: str = HEAP, lib: Path = LIB, host: str = LOOPBACK
+    ) -> None:
+        """Name the node: port 0 takes any free port, no data folder means a temporary one, host is an own address."""
         if not 0 <= port <= 65_535:
             raise KafkaNodeError(f"The port {port} is not between 0 and 65535: choose another.")
         if re.fullmatch(r"[1-9]\d*[mMgG]", heap) is None:
@@ -180,6 +183,7 @@ class KafkaNode:
         self._heap = heap
         self._lib = lib
         self._wanted_port = port
+        self._host = host
         self._ports: tuple[int, int] | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._log_offset = 0
@@ -206,7 +210,7 @@ class KafkaNode:
         port = process.port if process is not None else self._ports[0] if self._ports else self._wanted_port
         if port == 0:
             raise KafkaNodeError("The node has no port yet: start it first.")
-        return f"{LOOPBACK}:{port}"
+        return f"{process.host if process is not None else self._host}:{port}"
 
     @property
     def pid(self) -> int | None:
@@ -222,7 +226,7 @@ class KafkaNode:
     def answers(self) -> bool:
         """Tell whether the node runs and serves requests now."""
         process = self._process()
-        return process is not None and _answers(process.port)
+        return process is not None and _answers(process.host, process.port)
 
     def start(self, *, timeout: float = 60.0) -> None:
         """Start the node, formatting a new data folder first, and return when it serves requests."""
@@ -240,7 +244,7 @@ class KafkaNode:
                 raise KafkaNodeError(f"A node already runs on the data folder {self._data}: stop it first.") from None
             self._log_offset = self.log.stat().st_size if self.log.exists() else 0
             port, controller_port = self._ports or self._choose_ports()
-            if not _free(port):
+            if not _free(self._host, port):
                 raise KafkaNodeError(f"The port {port} is taken: stop its owner or choose another (0 takes any).")
             self._launch(lock, port, controller_port)
             self._ports = port, controller_port
@@ -319,7 +323,9 @@ class KafkaNode:
 
     def _choose_ports(self) -> tuple[int, int]:
         """Return the port for clients and the port of the controller."""
-        free = (port for port in random.sample(_PORTS, len(_PORTS)) if port != self._wanted_port and _free(port))
+        free = (
+            port for port in random.sample(_PORTS, len(_PORTS)) if port != self._wanted_port and _free(self._host, port)
+        )
         try:
             return self._wanted_port or next(free), next(free)
         except StopIteration:
@@ -334,7 +340,8 @@ class KafkaNode:
         # The escapes of JSON are the escapes of a properties file.
         log_dir = json.dumps(str(self._log_dir))[1:-1]
         properties.write_text(
-            template.substitute(port=port, controller_port=controller_port, log_dir=log_dir), encoding="ascii"
+            template.substitute(host=self._host, port=port, controller_port=controller_port, log_dir=log_dir),
+            encoding="ascii",
         )
         if not (self._log_dir / "meta.properties").exists():
             self._format(java, properties)
@@ -348,7 +355,7 @@ class KafkaNode:
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )
-        process = _Process(pid=self._child.pid, port=port, controller_port=controller_port)
+        process = _Process(pid=self._child.pid, port=port, controller_port=controller_port, host=self._host)
         lock.truncate(0)
         lock.write(json.dumps(asdict(process)).encode("ascii"))
 
@@ -369,7 +376,7 @@ class KafkaNode:
 
     def _await_ready(self, port: int, deadline: float, timeout: float) -> None:
         """Return when the node answers; raise when it ends or the time is over."""
-        while not _answers(port):
+        while not _answers(self._host, port):
             if self._child is not None and self._child.poll() is not None:
                 raise KafkaNodeError(f"Kafka ended during its start: {self._last_words()}")
             if time.monotonic() > deadline:
@@ -383,21 +390,21 @@ class KafkaNode:
         return f"see {self.log}" + (f" ({errors[-1].strip()})." if errors else ".")
 
 
-def _free(port: int) -> bool:
+def _free(host: str, port: int) -> bool:
     """Tell whether a server could listen on the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True
 
 
-def _answers(port: int) -> bool:
+def _answers(host: str, port: int) -> bool:
     """Tell whether a broker on the port answers ApiVersions and knows itself as a live broker in its metadata."""
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=_PROBE_SECONDS) as connection:
+        with socket.create_connection((host, port), timeout=_PROBE_SECONDS) as connection:
             (error,) = struct.unpack_from(">h", _call(connection, _API_VERSIONS, b""))
             (brokers,) = struct.unpack_from(">i", _call(connection, _METADATA, struct.pack(">i", 0)))
     except (OSError, struct.error):

@@ -2,7 +2,8 @@
 
 A folder holds `manifest.json`, `weights.npz` (arrays only: it is read with pickling off), `vocabulary.txt` and
 `card.md`. Every file's SHA-256 stands in the manifest and is checked before a byte of the file is used. A
-`pipeline.joblib` may lie beside them for people who inspect; nothing here ever opens it.
+`pipeline.joblib` may lie beside them for people who inspect; nothing here ever opens it. Where keys are given, the
+manifest must be signed by one of them before a word of it is believed.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from spamguard.backends import signing
 from spamguard.core.manifest import FILE_NAME, FORMAT, Manifest
 from spamguard.core.scorer import ModelArrays, ViewArrays
 from spamguard.errors import ModelNotFound, ModelRejected
@@ -67,6 +69,16 @@ def manifest_digest(folder: Path) -> str:
     return _digest(_manifest_content(folder))
 
 
+def sign(folder: Path, secret: Path) -> signing.Signature:
+    """Sign a folder's manifest with the secret key in a file. Raises ModelNotFound, ModelRejected or DataError."""
+    return signing.sign(folder, _manifest_content(folder), signing.read_secret(secret))
+
+
+def require_signature(folder: Path, keys: signing.Keys) -> str | None:
+    """Return which key signed a folder's manifest; None when no key is asked for. Raises as `read` does."""
+    return signing.require(folder, _manifest_content(folder), keys)
+
+
 def _manifest_content(folder: Path) -> bytes:
     try:
         return (folder / FILE_NAME).read_bytes()
@@ -87,14 +99,18 @@ def _manifest(folder: Path, content: bytes) -> Manifest:
     return manifest
 
 
-def read(folder: Path) -> tuple[Manifest, ModelArrays]:
-    """Return a folder's manifest and arrays, every digest checked. Raises ModelNotFound or ModelRejected."""
-    return read_known(folder)[1:]
+def read(folder: Path, keys: signing.Keys = signing.NO_KEYS) -> tuple[Manifest, ModelArrays]:
+    """Return a folder's manifest and arrays, every digest checked, and the signature where there are keys.
+
+    Raises ModelNotFound or ModelRejected.
+    """
+    return read_known(folder, keys)[1:]
 
 
-def read_known(folder: Path) -> tuple[str, Manifest, ModelArrays]:
+def read_known(folder: Path, keys: signing.Keys = signing.NO_KEYS) -> tuple[str, Manifest, ModelArrays]:
     """Return the digest of the manifest that was read, and what `read` returns. Raises as it does."""
     content = _manifest_content(folder)
+    signing.require(folder, content, keys)
     manifest = _manifest(folder, content)
     return _digest(content), manifest, _arrays(folder, manifest)
 

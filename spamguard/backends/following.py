@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from spamguard.backends import artifacts, registry
+from spamguard.backends import artifacts, registry, signing
 from spamguard.core.manifest import Manifest, Sighting
 from spamguard.core.scorer import ModelArrays
 from spamguard.errors import ModelRejected
@@ -21,9 +21,12 @@ KUBERNETES_LINK: Final = "..data"
 class FollowedModel:
     """A reference to a model: an alias, name, name/version or folder; with `optional`, an alias that may be missing."""
 
-    def __init__(self, reference: str, root: Path, *, optional: bool = False) -> None:
+    def __init__(
+        self, reference: str, root: Path, *, optional: bool = False, keys: signing.Keys = signing.NO_KEYS
+    ) -> None:
         self._reference = reference
         self._root = root
+        self._keys = keys
         self._optional = optional
 
     def look(self) -> Sighting | None:
@@ -41,7 +44,7 @@ class FollowedModel:
 
     def load(self) -> tuple[str, Manifest, ModelArrays]:
         """Return the manifest's digest, the manifest and the arrays, all checked. Raises as `look` does."""
-        return artifacts.read_known(self._folder())
+        return artifacts.read_known(self._folder(), self._keys)
 
     def _folder(self) -> Path:
         folder = registry.resolve(self._reference, self._root)

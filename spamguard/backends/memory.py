@@ -34,6 +34,7 @@ class MemoryBroker:
         self.logs: dict[str, list[list[Record]]] = {}
         self.arrived = asyncio.Event()
         self.deleted: dict[Partition, int] = {}  #: the oldest offset kept, where a reader is to find records deleted
+        self.policies: dict[str, str] = {}  #: cleanup policies, where one was given
         self._groups: dict[str, _Group] = {}
         self._refusals: dict[str, int] = {}
         for topic, partitions in (topics or {}).items():
@@ -85,8 +86,8 @@ class MemoryBroker:
         """Return a reader that is not yet started."""
         return MemoryReader(self, topic)
 
-    def producer(self) -> "MemoryProducer":
-        """Return a producer."""
+    def producer(self, *, patience_s: float | None = None) -> "MemoryProducer":
+        """Return a producer; memory acknowledges or refuses at once."""
         return MemoryProducer(self)
 
     def admin(self) -> "MemoryAdmin":
@@ -123,6 +124,7 @@ class MemoryConsumer:
         self._positions: dict[Partition, int] = {}
         self._paused: frozenset[Partition] = frozenset()
         self._joined = False
+        self._moving = False  #: a rebalance goes on, and nothing is delivered
 
     async def start(self, *, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
         """Join the group."""
@@ -136,6 +138,7 @@ class MemoryConsumer:
         async with self._group.lock:
             members = self._group.members
             for member in members:
+                member._moving = True
                 await member._on_revoked(frozenset(member._positions))
                 member._positions, member._paused = {}, frozenset()
             if joining:
@@ -146,7 +149,7 @@ class MemoryConsumer:
             for place, member in enumerate(members):
                 mine = partitions[place :: len(members)]
                 member._positions = {partition: self._group.committed.get(partition, 0) for partition in mine}
-                member._joined = True
+                member._joined, member._moving = True, False
                 await member._on_assigned(frozenset(mine))
         self._broker.arrived.set()
 
@@ -154,6 +157,7 @@ class MemoryConsumer:
         """Return what is there, or wait."""
         if self._broker.refuses("poll"):
             raise BrokerUnavailable(address="memory", detail="refused on purpose")
+        await asyncio.sleep(0)  # before anything is taken: what is returned belongs to the assignment of this moment
         found = self._take(max_records)
         if not found:
             self._broker.arrived.clear()
@@ -163,14 +167,12 @@ class MemoryConsumer:
             except TimeoutError:
                 return {}
             found = self._take(max_records)
-        else:
-            await asyncio.sleep(0)
         return found
 
     def _take(self, most: int) -> dict[Partition, Sequence[Record]]:
         found: dict[Partition, Sequence[Record]] = {}
         for partition, position in self._positions.items():
-            if partition in self._paused or most <= 0:
+            if self._moving or partition in self._paused or most <= 0:
                 continue
             records = self._broker.logs[partition.topic][partition.number][position : position + most]
             if records:
@@ -314,9 +316,15 @@ class MemoryAdmin:
         return {topic: len(self._broker.logs[topic]) for topic in topics if topic in self._broker.logs}
 
     async def create(self, topics: Mapping[str, int], *, configs: Mapping[str, Mapping[str, str]]) -> None:
-        """Create topics; settings have no meaning in memory."""
+        """Create topics; memory keeps everything, whatever the cleanup policy says."""
         for topic, partitions in topics.items():
+            if topic not in self._broker.logs and (policy := configs.get(topic, {}).get("cleanup.policy")):
+                self._broker.policies[topic] = policy
             self._broker.add_topic(topic, partitions)
+
+    async def cleanup_policies(self, topics: Sequence[str]) -> Mapping[str, str]:
+        """Return what the topics were created with."""
+        return {topic: self._broker.policies.get(topic, "delete") for topic in topics if topic in self._broker.logs}
 
     async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
         """Return how far a group is behind."""

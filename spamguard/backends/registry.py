@@ -10,15 +10,16 @@ import fcntl
 import getpass
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from spamguard.core.manifest import FILE_NAME
-from spamguard.errors import AliasNotMoved, ModelNotFound, ModelRejected
+from spamguard.errors import AliasNotMoved, DataError, ModelNotFound, ModelRejected
 
 ALIASES: Final = "aliases.json"
 HISTORY: Final = "history.jsonl"
@@ -57,7 +58,7 @@ def read_aliases(root: Path) -> Mapping[str, str]:
     return found
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from", "target": "to"}):
+class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One move of an alias, as a line of the history keeps it."""
 
     at: str  #: RFC 3339, UTC
@@ -67,6 +68,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from", 
     source: str | None  #: name/version it stood for before; None at its first move
     target: str  #: name/version it stands for since
     reason: str
+    override: str | None = None  #: why the gate was gone past, with what it said; None where it was open
 
 
 def write_alias(root: Path, alias: str, target: str) -> None:
@@ -92,7 +94,15 @@ def login_name() -> str:
 
 
 def move_alias(
-    root: Path, alias: str, target: str, *, at: str, who: str, reason: str, kind: Literal["promote", "rollback"]
+    root: Path,
+    alias: str,
+    target: str,
+    *,
+    at: str,
+    who: str,
+    reason: str,
+    kind: Literal["promote", "rollback"],
+    override: str | None = None,
 ) -> Move:
     """Let an alias stand for name/version and keep who did it, when and why. Raises AliasNotMoved or ModelRejected.
 
@@ -103,7 +113,9 @@ def move_alias(
         with (root / HISTORY).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # moves at the same time wait for each other; closing lets go
             source = read_aliases(root).get(alias)
-            move = Move(at=at, who=who, kind=kind, alias=alias, source=source, target=target, reason=reason)
+            move = Move(
+                at=at, who=who, kind=kind, alias=alias, source=source, target=target, reason=reason, override=override
+            )
             size = file.seek(0, os.SEEK_END)
             try:
                 os.write(file.fileno(), b"" if _ends_whole(root / HISTORY) else b"\n")
@@ -185,3 +197,54 @@ def resolve(reference: str, root: Path) -> Path:
     if versions:
         return versions[-1]
     raise ModelNotFound(path=root / target)
+
+
+class Kept(NamedTuple):
+    """A model that pruning leaves alone, and why."""
+
+    name: str
+    why: str
+
+
+def prunable(root: Path, *, keep: int) -> tuple[list[str], list[Kept]]:
+    """Return the models (name/version) that may be removed, oldest first, and those that stay. Raises ModelRejected.
+
+    What stays: whatever an alias stands for, the last `keep` models each alias stood for before, and every version
+    that is newer than those of its name: it may be a candidate that nobody has tried yet.
+    """
+    aliases, moves = read_aliases(root), read_history(root)
+    why: dict[str, str] = {}
+    for alias, target in sorted(aliases.items()):
+        why[target] = f"{why[target]}, {alias}" if target in why else alias
+    for alias in sorted({move.alias for move in moves}):
+        stood = [name for move in moves if move.alias == alias for name in (move.source, move.target) if name]
+        for name in [name for name in dict.fromkeys(reversed(stood)) if name != aliases.get(alias)][:keep]:
+            why.setdefault(name, f"was {alias}")
+    may, stays = [], []
+    folders = model_folders(root)
+    newest: dict[str, int] = {}
+    for place, folder in enumerate(folders):
+        if f"{folder.parent.name}/{folder.name}" in why:
+            newest[folder.parent.name] = place
+    for place, folder in enumerate(folders):
+        name = f"{folder.parent.name}/{folder.name}"
+        if name in why:
+            stays.append(Kept(name, why[name]))
+        elif place > newest.get(folder.parent.name, -1):
+            stays.append(Kept(name, "newer than what an alias stood for"))
+        else:
+            may.append(name)
+    return may, stays
+
+
+def remove_model(root: Path, name: str) -> None:
+    """Remove a model whole: it is out of every reader's sight before its first file goes. Raises DataError."""
+    folder = root / name
+    gone = folder.with_name(f".{folder.name}.pruned")
+    try:
+        folder.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise DataError(
+            detail=f"{name} could not be removed ({error.strerror}); prune where the folder is writable"
+        ) from None

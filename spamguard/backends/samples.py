@@ -14,3 +14,13 @@ def sample_messages() -> Path:
         if path.is_file():
             return path
     raise DataError(detail=f"the sample messages are missing ({inside}); install spamguard again")
+
+
+def zero_blocked_suite() -> Path:
+    """Return the families of invented notices of which no model may block a single one. Raises DataError."""
+    inside = Path(str(files("spamguard"))) / "suites" / "transactional.toml"
+    beside = Path(__file__).parents[2] / "tests" / "suites" / "transactional.toml"
+    for path in (inside, beside):
+        if path.is_file():
+            return path
+    raise DataError(detail=f"the suite of good messages is missing ({inside}); install spamguard again")

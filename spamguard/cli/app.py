@@ -56,7 +56,7 @@ COMMANDS: Final = {
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
-    "models": Command(MODELS, "List, show and verify models; say which one decides.", "spamguard.cli.models"),
+    "models": Command(MODELS, "List, show, verify and sign models; say which one decides.", "spamguard.cli.models"),
     "train": Command(
         TRAIN,
         "Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its "
@@ -66,6 +66,15 @@ COMMANDS: Final = {
     "evaluate": Command(
         TRAIN,
         "Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.",
+        None,
+    ),
+    "compare": Command(
+        TRAIN, "Compare two models on the same messages: who is right where, how sure that is, and what changes.", None
+    ),
+    "gate": Command(TRAIN, "Measure whether a model may become the champion, and keep the evidence for promote.", None),
+    "retrain": Command(
+        TRAIN,
+        "Train on corpora and exported labels, measure, and make the result the challenger: one command for cron.",
         None,
     ),
     "cutoffs": Command(
@@ -95,7 +104,8 @@ Begin with [bold]spamguard demo[/]. Settings come from options, else SPAMGUARD_�
 _EPILOG: Final = """
 [bold]Exit codes[/]
   0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings · 4 model
-  5 broker or topics · 6 data · 7 missing extra · 70 internal error
+  5 broker or topics · 6 data · 7 missing extra · 8 the gate is closed
+  9 another one is running · 70 internal error
 """
 
 

@@ -188,6 +188,9 @@ async def broker_findings(
         yield Finding(WARNING, "control", f"{sentence}create it: spamguard check --create-topics")
     elif broker is not None:
         yield await _control_finding(settings, broker)
+    kept = [topic for topic in streams.compacted_topics(settings) if topic in found]
+    if kept:
+        yield await _compaction_finding(admin, kept)
     if settings.inbound_topic not in found:
         yield Finding(SKIPPED, "clock", f"not checked, nor lag: {settings.inbound_topic} does not exist")
         return
@@ -224,6 +227,22 @@ async def _control_finding(settings: Settings, broker: Broker) -> Finding:
         return Finding(WARNING, "control", "allow-all is ON: nothing is blocked; see `spamguard allow-all status`")
     modes = len(controls.modes)
     return Finding(FINE, "control", f"allow-all is off, {modes} mode{'' if modes == 1 else 's'} ordered")
+
+
+async def _compaction_finding(admin: Admin, topics: list[str]) -> Finding:
+    """Return whether what must outlive every retention does."""
+    try:
+        policies = await admin.cleanup_policies(topics)
+    except SpamguardError as error:
+        return Finding(WARNING, "kept", f"not known whether {', '.join(topics)} is compacted: {error}")
+    deleting = {topic: policy for topic, policy in policies.items() if policy != "compact"}
+    if deleting:
+        told = ", ".join(f"{topic} has cleanup.policy={policy}" for topic, policy in deleting.items())
+        step = "kafka-configs.sh --alter --entity-type topics --add-config cleanup.policy=compact --entity-name "
+        step += next(iter(deleting))
+        sentence = f"{told}: its records are deleted with age, and a worker that starts later would not know of them"
+        return Finding(WARNING, "kept", f"{sentence}. Next, {step}")
+    return Finding(FINE, "kept", f"{', '.join(topics)} is compacted: the last record of every key stays")
 
 
 async def _clock_finding(settings: Settings, admin: Admin, now: datetime) -> Finding:

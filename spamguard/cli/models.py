@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
-from spamguard.cli.options import Models
+from spamguard.cli.options import Models, setting
 from spamguard.cli.screen import DIM, Screen, printable
 from spamguard.core.manifest import Manifest
 from spamguard.errors import ModelNotFound, SpamguardError
@@ -25,18 +25,22 @@ Role = Annotated[
     typer.Option("--as", help="alias to move: the champion decides, the challenger only scores along"),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="why; kept in the history", show_default=False)]
+Key = Annotated[str | None, setting("model_key")]
 Who = Annotated[str | None, typer.Option("--by", help="who; the login name when left out", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
-    """Add `models list`, `show`, `verify`, `promote`, `rollback` and `history`."""
-    group = typer.Typer(no_args_is_help=True, help="List, show and verify models; say which one decides.")
+    """Add `models` with all its commands."""
+    group = typer.Typer(no_args_is_help=True, help="List, show, verify and sign models; say which one decides.")
     group.command("list")(list_models)
     group.command("show")(show)
     group.command("verify")(verify)
+    group.command("keygen")(keygen)
+    group.command("sign")(sign)
     group.command("promote")(promote)
     group.command("rollback")(rollback)
     group.command("history")(history)
+    group.command("prune")(prune)
     app.add_typer(group, name="models")
 
 
@@ -180,10 +184,14 @@ def verify(
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help=f"{_REFERENCE}; every model when left out")
     ] = None,
+    key: Key = None,
     models: Models = None,
 ) -> None:
-    """Check every file's digest, then the arrays and self-tests: one line a file, exit code 4 when one is wrong."""
-    settings = config.load({"model": model, "models": models})
+    """Check every file's digest, then the arrays and self-tests: one line a file, exit code 4 when one is wrong.
+
+    With a key, the signature is checked too: it covers the manifest, which covers every file.
+    """
+    settings = config.load({"model": model, "models": models, "model_key": key})
     if model is None:
         folders = {known.name: known.folder for known in catalogue.known_models(settings)}
     else:
@@ -193,7 +201,7 @@ def verify(
     screen = Screen()
     wrong: list[SpamguardError] = []
     for name, folder in folders.items():
-        for checked, error in catalogue.verify_model(folder):
+        for checked, error in catalogue.verify_model(folder, catalogue.trusted_keys(settings)):
             mark = ("✗", "bold red") if error else ("✓", "bold green")
             screen.say(Text.assemble(mark, f" {name}  {checked}"))
             wrong += [error] if error else []
@@ -201,21 +209,67 @@ def verify(
         raise wrong[0]
 
 
+def keygen(
+    file: Annotated[Path, typer.Argument(help="file of the secret key; the public one goes beside it, as FILE.pub")],
+) -> None:
+    """Make a pair of keys: the secret one signs models, the public one is what workers trust.
+
+    Keep the secret key where models are released and nowhere else. Give the workers the printed line, or the .pub file,
+    as [bold]SPAMGUARD_MODEL_KEY[/]: from then on they load no model that is not signed. To change keys, let the workers
+    trust both, comma-separated, sign again, and then drop the old one.
+    """
+    public, path = catalogue.new_keys(file)
+    screen = Screen(stderr=True)
+    screen.say(f"secret key in {file} (only you may read it), public key in {path}")
+    print(public)  # noqa: T201 - the one line of output a script may read
+
+
+def sign(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_REFERENCE)],
+    secret: Annotated[
+        Path,
+        typer.Option(
+            "--secret", help="file of the secret key, from spamguard models keygen", envvar="SPAMGUARD_MODEL_SECRET"
+        ),
+    ],
+    models: Models = None,
+) -> None:
+    """Sign a model that passes every check; the signature lies beside its manifest and covers every file.
+
+    Signing again replaces the signature; the model itself is never touched.
+    """
+    folder, key = catalogue.sign_model(config.load({"models": models}), model, secret)
+    Screen().say(Text.assemble(("✓", "bold green"), f" {folder.parent.name}/{folder.name}  signed by key {key}"))
+
+
 def promote(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=_REFERENCE)],
     reason: Reason,
     role: Role = "champion",
+    override: Annotated[
+        str | None, typer.Option("--override", help="why to go past a closed gate; kept in the history")
+    ] = None,
     by: Who = None,
     models: Models = None,
 ) -> None:
     """Let an alias stand for a model, once every digest, its normaliser and its self-tests are checked.
 
+    A champion must pass the gate: measured against the present one by [bold]spamguard gate[/] (or compare), and not
+    worse beyond the interval on spam caught, good messages blocked, evasive writing, calibration or speed; a first one
+    must reach absolute floors. A challenger decides nothing and needs no evidence.
+
     Running workers that follow the alias swap within their model_poll_s (a second), between two batches; nothing is
     restarted. [bold]spamguard models rollback[/] takes it back.
     """
     settings = config.load({"models": models})
-    move = catalogue.promote_model(settings, model, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
+    who = by or catalogue.login_name()
+    if override is not None:
+        override = _said(override, "--override")
+    move, found = catalogue.promote_model(settings, model, alias=role, who=who, reason=_said(reason), override=override)
     screen = Screen()
+    for finding in found:
+        mark = ("✓", "bold green") if finding.passed else ("✗", "bold red")
+        screen.say(Text.assemble(mark, f" {finding.sentence}"))
     if move is None:
         screen.say(f"{role} already stands for this model; nothing moved")
     else:
@@ -228,16 +282,19 @@ def rollback(
     by: Who = None,
     models: Models = None,
 ) -> None:
-    """Let an alias stand again for the model before, which is checked like a new one; again goes one further back."""
+    """Let an alias stand again for the model before, which is checked like a new one; again goes one further back.
+
+    The gate has no say: the way back is always open.
+    """
     settings = config.load({"models": models})
     move = catalogue.roll_back(settings, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
     _tell(Screen(), move.alias, move.source, move.target)
 
 
-def _said(reason: str) -> str:
+def _said(reason: str, option: str = "--reason") -> str:
     """Return a reason that says something."""
     if not reason.strip():
-        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+        raise typer.BadParameter("say why in a few words", param_hint=option)
     return reason.strip()
 
 
@@ -256,7 +313,8 @@ def history(models: Models = None) -> None:
         table.add_column(column, no_wrap=column == "when")
     table.add_column("why", overflow="fold")
     for move in moves:
-        row = (move.at, move.kind, move.alias, move.source or "–", move.target, move.who, move.reason)
+        why = move.reason if move.override is None else f"{move.reason} · past the gate: {move.override}"
+        row = (move.at, move.kind, move.alias, move.source or "–", move.target, move.who, why)
         table.add_row(*(printable(cell) for cell in row))
     if moves:
         screen.lay_out(table)
@@ -264,3 +322,27 @@ def history(models: Models = None) -> None:
     for alias in sorted(last):
         if aliases.get(alias) != last[alias]:
             screen.say(f"{alias} stands for {aliases.get(alias, 'nothing')} now: it was moved without this history")
+
+
+def prune(
+    keep: Annotated[
+        int, typer.Option(help="how many models each alias stood for before its present one are kept", min=0)
+    ] = 3,
+    yes: Annotated[bool, typer.Option("--yes", help="remove them; without it nothing is touched")] = False,
+    models: Models = None,
+) -> None:
+    """Remove old models: a dry run unless --yes.
+
+    Kept are whatever an alias stands for, the last --keep models each alias stood for before, so that a rollback finds
+    them, and every version newer than those. A removed model is out of the workers' sight at once, and whole.
+    """
+    going, staying = catalogue.prune_models(config.load({"models": models}), keep=keep, really=yes)
+    screen = Screen()
+    for name, why in staying:
+        screen.say(Text.assemble(("kept     ", "green"), name, (f"  {why}", DIM)))
+    for name in going:
+        screen.say(Text.assemble(("removed  " if yes else "would go ", "yellow"), name))
+    if not going:
+        screen.say("nothing to remove")
+    elif not yes:
+        screen.say("nothing was touched; --yes removes them")

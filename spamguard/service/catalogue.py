@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from spamguard.backends import artifacts, registry
+from spamguard.backends import artifacts, evidence, registry, signing
 from spamguard.backends.clock import SystemClock
 from spamguard.config import Settings
 from spamguard.core.decide import Judge
+from spamguard.core.gate import Finding, ModelRef, findings, refusals
 from spamguard.core.manifest import FILE_NAME, Manifest
 from spamguard.engine.holder import ready_judge
-from spamguard.errors import AliasNotMoved, SpamguardError
+from spamguard.errors import AliasNotMoved, GateClosed, SpamguardError
 
 
 def models_folder(settings: Settings) -> Path:
@@ -21,6 +22,31 @@ def models_folder(settings: Settings) -> Path:
 
 #: What is checked of a model last: that it fits this release, its arrays fit together, and the self-tests hold.
 LOADS: Final = "arrays and self-tests"
+
+
+#: What is checked of a model first, where a key is asked for.
+SIGNED: Final = "signature"
+
+
+def trusted_keys(settings: Settings) -> signing.Keys:
+    """Return the public keys of which one must have signed every model; none when none is set. Raises ConfigError."""
+    return signing.read_public(settings.model_key) if settings.model_key else signing.NO_KEYS
+
+
+def new_keys(path: Path) -> tuple[str, Path]:
+    """Write a new pair of keys; return the public one and the path of its file. Raises DataError."""
+    pair = signing.new_keys()
+    return pair.public, signing.write_keys(path, pair)
+
+
+def sign_model(settings: Settings, reference: str, secret: Path) -> tuple[Path, str]:
+    """Sign a model that loads; return its folder and the name of the key.
+
+    Raises ModelNotFound, ModelRejected, or DataError for what is no key.
+    """
+    folder = registry.resolve(reference, models_folder(settings))
+    ready_judge(*artifacts.read(folder))
+    return folder, artifacts.sign(folder, secret).key
 
 
 class KnownModel(NamedTuple):
@@ -52,14 +78,22 @@ def read_manifest(folder: Path) -> Manifest:
     return artifacts.read_manifest(folder)
 
 
-def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
-    """Yield everything that is checked of a model, with what is wrong with it: manifest, files, and how it loads."""
+def verify_model(folder: Path, keys: signing.Keys = ()) -> Iterator[tuple[str, SpamguardError | None]]:
+    """Yield everything that is checked of a model, with what is wrong with it: manifest, files, and how it loads.
+
+    Where keys are given, the signature is checked too.
+    """
     try:
         manifest = artifacts.read_manifest(folder)
     except SpamguardError as error:
         yield FILE_NAME, error
         return
     yield FILE_NAME, None
+    if keys:
+        try:
+            yield f"{SIGNED} of key {artifacts.require_signature(folder, keys)}", None
+        except SpamguardError as error:
+            yield SIGNED, error
     sound = True
     for name, digest in manifest.files.items():
         try:
@@ -78,21 +112,53 @@ def verify_model(folder: Path) -> Iterator[tuple[str, SpamguardError | None]]:
 
 def load_judge(settings: Settings) -> tuple[Judge, Manifest]:
     """Return the configured model, every digest and self-test checked. Raises ModelNotFound or ModelRejected."""
-    manifest, arrays = artifacts.read(model_folder(settings))
+    manifest, arrays = artifacts.read(model_folder(settings), trusted_keys(settings))
     return ready_judge(manifest, arrays), manifest
 
 
-def promote_model(settings: Settings, reference: str, *, alias: str, who: str, reason: str) -> registry.Move | None:
-    """Let an alias stand for a model that passed every check; None when it already does.
+class Promotion(NamedTuple):
+    """What came of asking for a promotion."""
 
-    Raises ModelNotFound or ModelRejected for a model that is not fit, AliasNotMoved.
+    move: registry.Move | None  #: None: the alias stood for it already
+    findings: list[Finding]  #: what the gate said; empty for a challenger, which decides nothing
+
+
+def promote_model(
+    settings: Settings, reference: str, *, alias: str, who: str, reason: str, override: str | None = None
+) -> Promotion:
+    """Let an alias stand for a model that passed every check; the champion's has a gate.
+
+    `override` goes past a closed gate and is kept in the history with what the gate said. Raises ModelNotFound or
+    ModelRejected for a model that is not fit, GateClosed, AliasNotMoved.
     """
     root = models_folder(settings)
     folder = registry.resolve(reference, root).absolute()
     name = f"{folder.parent.name}/{folder.name}"
     if not registry.names(root, name, folder):
         raise AliasNotMoved(alias=alias, detail=f"{folder} is no model of {root}, and an alias names nothing else")
-    return _move(root, alias, name, kind="promote", who=who, reason=reason)
+    if alias != registry.CHAMPION or registry.read_aliases(root).get(alias) == name:
+        return Promotion(_move(settings, alias, name, kind="promote", who=who, reason=reason), [])
+    ready_judge(*artifacts.read(folder, trusted_keys(settings)))  # what is not fit needs no evidence
+    found, closed = _gate(root, name)
+    if closed and override is None:
+        raise GateClosed(model=name, detail="; ".join(closed))
+    passed = f"{override} (the gate said: {'; '.join(closed)})" if closed else None
+    return Promotion(_move(settings, alias, name, kind="promote", who=who, reason=reason, override=passed), found)
+
+
+def _gate(root: Path, name: str) -> tuple[list[Finding], list[str]]:
+    """Return what the gate finds, and what keeps it closed."""
+    challenger = ModelRef(name=name, digest=artifacts.manifest_digest(root / name))
+    current = registry.read_aliases(root).get(registry.CHAMPION)
+    try:
+        champion = current and ModelRef(name=current, digest=artifacts.manifest_digest(root / current))
+    except SpamguardError:  # a champion that is gone or cannot be read decides nothing that could be compared
+        champion = None
+    seen = evidence.read(root, challenger, champion or None)
+    if isinstance(seen, str):
+        return [], [f"{seen}; `spamguard gate {name} --data FILE` does, and needs the extra 'train'"]
+    found = findings(seen)
+    return found, refusals(found)
 
 
 def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> registry.Move:
@@ -104,20 +170,28 @@ def roll_back(settings: Settings, *, alias: str, who: str, reason: str) -> regis
         raise AliasNotMoved(
             alias=alias, detail="its history knows nothing it stood for before; promote a model by name"
         )
-    move = _move(root, alias, target, kind="rollback", who=who, reason=reason)
+    move = _move(settings, alias, target, kind="rollback", who=who, reason=reason)
     if move is None:
         raise AliasNotMoved(alias=alias, detail=f"somebody else moved it to {target} meanwhile")
     return move
 
 
 def _move(
-    root: Path, alias: str, name: str, *, kind: Literal["promote", "rollback"], who: str, reason: str
+    settings: Settings,
+    alias: str,
+    name: str,
+    *,
+    kind: Literal["promote", "rollback"],
+    who: str,
+    reason: str,
+    override: str | None = None,
 ) -> registry.Move | None:
-    ready_judge(*artifacts.read(root / name))
+    root = models_folder(settings)
+    ready_judge(*artifacts.read(root / name, trusted_keys(settings)))
     if registry.read_aliases(root).get(alias) == name:
         return None
     at = datetime.fromtimestamp(SystemClock().now(), UTC).isoformat(timespec="seconds")
-    return registry.move_alias(root, alias, name, at=at, who=who, reason=reason, kind=kind)
+    return registry.move_alias(root, alias, name, at=at, who=who, reason=reason, kind=kind, override=override)
 
 
 def login_name() -> str:
@@ -129,3 +203,15 @@ def alias_history(settings: Settings) -> tuple[list[registry.Move], Mapping[str,
     """Return every move of an alias, oldest first, and what each stands for now. Raises ModelRejected."""
     root = models_folder(settings)
     return registry.read_history(root), registry.read_aliases(root)
+
+
+def prune_models(settings: Settings, *, keep: int, really: bool) -> tuple[list[str], list[registry.Kept]]:
+    """Return the models that go and those that stay; they go only when it is really meant.
+
+    Raises ModelRejected for aliases that cannot be read, DataError for a folder that cannot be written.
+    """
+    root = models_folder(settings)
+    may, stays = registry.prunable(root, keep=keep)
+    for name in may if really else ():
+        registry.remove_model(root, name)
+    return may, stays

@@ -23,7 +23,7 @@ from spamguard.engine.holder import ModelHolder
 from spamguard.engine.shadow import Shadow
 from spamguard.engine.watching import ModelWatch, ReadyModel, load_ready
 from spamguard.interfaces import Clock
-from spamguard.service.catalogue import models_folder
+from spamguard.service.catalogue import models_folder, trusted_keys
 
 log = structlog.get_logger()
 
@@ -40,7 +40,8 @@ class HotModels:
         self._clock = clock
         self._loading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
         self._swapped_lately = False
-        self._source = FollowedModel(settings.model, models_folder(settings))
+        self._keys = trusted_keys(settings)
+        self._source = FollowedModel(settings.model, models_folder(settings), keys=self._keys)
         ready = load_ready(self._source)
         self._first_digest = ready.digest
         self.holder = ModelHolder(ready.judge)
@@ -98,7 +99,7 @@ class HotModels:
             self._swapped("challenger", took_s)
 
         self._metrics.gauge("spamguard_model_rejected", 0, role="challenger")
-        source = FollowedModel(registry.CHALLENGER, models_folder(self._settings), optional=True)
+        source = FollowedModel(registry.CHALLENGER, models_folder(self._settings), optional=True, keys=self._keys)
         return self._watch("challenger", source, swap, on_gone=lambda: adopt(None))
 
     def _watch(

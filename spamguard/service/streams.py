@@ -1,14 +1,47 @@
 """Which broker holds the stream, and are its topics fit?"""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from spamguard.backends.kafka.broker import KafkaBroker
 from spamguard.backends.kafka.connection import KafkaConfig
 from spamguard.backends.memory import MemoryBroker
 from spamguard.config import Settings
 from spamguard.errors import TopicUnfit
-from spamguard.interfaces import Admin
+from spamguard.interfaces import Admin, Broker
 from spamguard.stream.deciding import Topics
+from spamguard.types import Outgoing, Partition
+
+#: How long brokers that answer may leave a review copy unacknowledged before its block is turned to allow.
+REVIEW_PATIENCE_S: Final = 5.0
+
+
+class OutcomeProducer:
+    """Publishes decisions and dead letters without a time limit, and review copies with patience only.
+
+    Without its decisions the stream has nothing to do but wait; without their copies, blocks turn to allow and it goes
+    on. Two producers, so that a review topic that refuses a batch costs the decisions no connection.
+    """
+
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        self._rest = broker.producer()
+        self._copies = broker.producer(patience_s=REVIEW_PATIENCE_S)
+        self._review_topic = settings.review_topic
+
+    async def start(self) -> None:
+        """Connect both."""
+        await self._rest.start()
+        await self._copies.start()
+
+    async def publish(self, partition: Partition, batch: Sequence[Outgoing]) -> None:
+        """Publish a batch."""
+        producer = self._copies if partition.topic == self._review_topic else self._rest
+        await producer.publish(partition, batch)
+
+    async def stop(self) -> None:
+        """Flush and close both."""
+        await asyncio.gather(self._rest.stop(), self._copies.stop())
 
 
 def kafka(settings: Settings) -> KafkaBroker:
@@ -30,7 +63,11 @@ def kafka(settings: Settings) -> KafkaBroker:
 
 def memory_broker(settings: Settings, *, partitions: int) -> MemoryBroker:
     """Return a broker in this process's memory that holds the configured topics."""
-    return MemoryBroker({**dict.fromkeys(needed_topics(settings), partitions), settings.control_topic: 1})
+    broker = MemoryBroker(
+        {**dict.fromkeys(needed_topics(settings), partitions), **dict.fromkeys(compacted_topics(settings), 1)}
+    )
+    broker.policies |= dict.fromkeys(compacted_topics(settings), "compact")
+    return broker
 
 
 def needed_topics(settings: Settings) -> tuple[str, ...]:
@@ -38,11 +75,18 @@ def needed_topics(settings: Settings) -> tuple[str, ...]:
     return settings.inbound_topic, settings.decisions_topic, settings.review_topic, settings.dead_letter_topic
 
 
+def compacted_topics(settings: Settings) -> tuple[str, ...]:
+    """Return the topics that must keep the last record of every key."""
+    return (settings.control_topic,)
+
+
 async def create_topics(settings: Settings, admin: Admin, topics: Mapping[str, int]) -> None:
-    """Create topics; the control topic has one partition and keeps the last order of every switch."""
-    control = settings.control_topic
-    configs = {control: {"cleanup.policy": "compact"}} if control in topics else {}
-    await admin.create({topic: 1 if topic == control else number for topic, number in topics.items()}, configs=configs)
+    """Create topics; the compacted ones have one partition and keep the last record of every key."""
+    compacted = compacted_topics(settings)
+    await admin.create(
+        {topic: 1 if topic in compacted else number for topic, number in topics.items()},
+        configs={topic: {"cleanup.policy": "compact"} for topic in topics if topic in compacted},
+    )
 
 
 def topic_faults(settings: Settings, partitions: Mapping[str, int]) -> list[str]:

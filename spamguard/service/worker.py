@@ -16,7 +16,7 @@ from spamguard.interfaces import Admin, Broker, Clock
 from spamguard.service.hot_models import HotModels
 from spamguard.service.judging import limits_of, policy_of
 from spamguard.service.orders import control_file
-from spamguard.service.streams import fit_topics, kafka
+from spamguard.service.streams import OutcomeProducer, fit_topics, kafka
 from spamguard.stream.control import ControlFollower
 from spamguard.stream.deciding import DecidingHandler
 from spamguard.stream.flood import DeadLetterFlood
@@ -96,7 +96,7 @@ class Worker:
             metrics=self.metrics,
             clock=self.clock,
         )
-        admin, producer = self._broker.admin(), self._broker.producer()
+        admin, producer = self._broker.admin(), OutcomeProducer(self._broker, self.settings)
         samples: ShadowSamples | None = None
         shadow: Shadow | None = None
         following: asyncio.Task[None] | None = None

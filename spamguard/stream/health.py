@@ -12,7 +12,7 @@ from typing import Final
 
 from spamguard.interfaces import Clock
 
-#: A poll returns at least every second; ten missed ones mean the loop is stuck.
+#: A poll returns at least every second, a batch in hand or not; ten missed ones mean the loop is stuck.
 STALE_POLL_S: Final = 10.0
 #: A batch in hand for longer than any outage that people sleep through is taken to be stuck.
 STUCK_BATCH_S: Final = 600.0
@@ -42,13 +42,12 @@ class Health:
 
     @contextmanager
     def batch_in_hand(self) -> Iterator[None]:
-        """Note that a batch is handled while the block runs; nobody polls meanwhile."""
+        """Note that a batch is handled while the block runs."""
         self._batch_since_s = self._clock.monotonic()
         try:
             yield
         finally:
             self._batch_since_s = None
-            self.polled()
 
     @property
     def seconds_of_batch(self) -> float:
@@ -58,9 +57,7 @@ class Health:
 
     def alive(self) -> bool:
         """Return whether the loop still turns; when it does not, restart the process."""
-        if self._batch_since_s is not None:
-            return self.seconds_of_batch < STUCK_BATCH_S
-        return self.seconds_since_poll < STALE_POLL_S
+        return self.seconds_of_batch < STUCK_BATCH_S and self.seconds_since_poll < STALE_POLL_S
 
     def waiting_for(self) -> list[str]:
         """Return what keeps the worker from being ready; empty when it is."""

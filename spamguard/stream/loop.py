@@ -1,9 +1,13 @@
 """How are records taken from a topic and handled at least once, without losing one or holding up the group?
 
-poll → handle → commit, a batch at a time. The handler returns when everything it publishes is acknowledged; only then
-are offsets committed, explicitly. A rebalance waits for the batch in hand (`on_revoked` takes the same lock), so a
-partition is never given away between publishing and committing. A refused commit is never retried: the group has moved
-on, the records will be read again by their new owner, and their decisions carry the same ids.
+Two tasks. One polls, whatever happens: it fetches ahead of the batch in hand, up to a bound; when the handler, the
+producer or a broker does not get on, it pauses the partitions and goes on polling, so that the group keeps this member
+and memory stays bounded. The other takes all that was fetched, handles it, and commits: the handler returns when
+everything it publishes is acknowledged, and only then are offsets committed, explicitly and in order.
+
+A rebalance waits for the batch in hand and drops what was fetched ahead, which comes again from the committed offset.
+A refused commit is never retried: the group has moved on, the records will be read again by their new owner, and their
+decisions carry the same ids.
 """
 
 import asyncio
@@ -26,6 +30,9 @@ BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 POLL_TIMEOUT_S: Final = 0.5
 COMMIT_TIMEOUT_S: Final = 5.0
 LAG_EVERY_S: Final = 1.0
+#: How long nobody polls before the partitions are paused. A batch takes a tenth of a second: pausing for each would
+#: cost a fetch every time, while the group gives a member that does not poll twice the rebalance timeout.
+PAUSE_AFTER_S: Final = 1.0
 #: How long a stop waits for the batch in hand; with the brokers away its publishing would never end.
 STOP_GRACE_S: Final = 6.0
 
@@ -52,6 +59,7 @@ class StreamLoop:
         self._metrics = metrics
         self._clock = clock
         self._max_records = max_records
+        self._ahead = _Ahead(max_records)
         self._in_hand = asyncio.Lock()
         self._revoked: set[Partition] = set()
         self._stop = asyncio.Event()
@@ -68,33 +76,50 @@ class StreamLoop:
     async def run(self) -> None:
         """Join the group and handle records until stopped. Raises BrokerUnavailable or TopicUnfit at the start."""
         await self._consumer.start(on_assigned=self._assigned, on_revoked=self._on_revoked)
+        fetching = asyncio.create_task(self._fetch())
         try:
             async with self._patience:
                 self._running = True
-                await self._turns()
+                await self._turns(fetching)
         except TimeoutError:
             if not self._patience.expired():
                 raise
             log.warning("batch_left_to_next_owner", waited_s=STOP_GRACE_S)
         finally:
             self._running = False
+            fetching.cancel()
+            await asyncio.wait((fetching,))
             await self._consumer.stop()
             self._health.joined = False
             log.info("consumer_left")
 
-    async def _turns(self) -> None:
-        """Turn until stopped."""
+    async def _fetch(self) -> None:
+        """Poll until stopped, ahead of the batch in hand but no further than its bound."""
         lag_due_s = 0.0
         while not self._stop.is_set():
-            await self._turn()
+            if await self._ahead.has_room(PAUSE_AFTER_S):
+                await self._poll()
+            else:
+                await self._hold()
             if self._clock.monotonic() >= lag_due_s:
                 self._report_lag()
                 lag_due_s = self._clock.monotonic() + LAG_EVERY_S
 
-    async def _turn(self) -> None:
-        """Poll once and, when something came, handle and commit it."""
+    async def _hold(self) -> None:
+        """Pause all partitions and poll for nothing until there is room again."""
+        log.warning("partitions_paused", records_ahead=self._ahead.count)
         try:
-            batch = await self._consumer.poll(max_records=self._max_records, timeout_s=POLL_TIMEOUT_S)
+            while self._ahead.full and not self._stop.is_set():
+                self._consumer.pause(self._consumer.assignment())  # each time: a rebalance gives them back unpaused
+                await self._poll()
+        finally:
+            self._consumer.resume(self._consumer.assignment())
+        log.info("partitions_resumed")
+
+    async def _poll(self) -> None:
+        """Poll once and keep what came."""
+        try:
+            batch = await self._consumer.poll(max_records=self._ahead.room, timeout_s=POLL_TIMEOUT_S)
         except BrokerUnavailable as error:
             self._metrics.count("spamguard_broker_errors_total", operation="poll")
             log.warning("poll_failed", error=str(error))
@@ -102,13 +127,33 @@ class StreamLoop:
             return
         self._health.polled()
         self._health.joined = self._consumer.joined()
-        if batch:
-            async with self._in_hand:
-                self._revoked.clear()
-                with self._health.batch_in_hand():
-                    handled = await self._handled(batch)
-                if handled:
-                    await self._commit(batch)
+        self._ahead.add(batch)
+
+    async def _turns(self, fetching: asyncio.Task[None]) -> None:
+        """Handle what was fetched until stopped; ends with the error of the fetching when that fails."""
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                coming = asyncio.create_task(self._ahead.came.wait())
+                await asyncio.wait((coming, stopping, fetching), return_when=asyncio.FIRST_COMPLETED)
+                coming.cancel()
+                if fetching.done():
+                    fetching.result()
+                await self._turn()
+        finally:
+            stopping.cancel()
+
+    async def _turn(self) -> None:
+        """Handle and commit all that was fetched, if anything was."""
+        async with self._in_hand:
+            self._revoked.clear()
+            batch = self._ahead.take()
+            if not batch or self._stop.is_set():
+                return
+            with self._health.batch_in_hand():
+                handled = await self._handled(batch)
+            if handled:
+                await self._commit(batch)
 
     async def _handled(self, batch: Batch) -> bool:
         """Return True once the batch is handled, False when it must be left for the next owner."""
@@ -144,7 +189,8 @@ class StreamLoop:
         log.info("partitions_assigned", partitions=[partition.number for partition in sorted(partitions)])
 
     async def _on_revoked(self, partitions: frozenset[Partition]) -> None:
-        """Wait for the batch in hand: after this the partitions belong to somebody else."""
+        """Drop what was fetched ahead and wait for the batch in hand: then the partitions belong to somebody else."""
+        self._ahead.drop()
         self._revoked |= partitions
         async with self._in_hand:
             pass
@@ -164,3 +210,58 @@ class StreamLoop:
                 await self._stop.wait()
         except TimeoutError:
             pass
+
+
+class _Ahead:
+    """Records that were fetched and are not yet in hand, bounded."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._records: dict[Partition, list[Record]] = {}
+        self._roomy = asyncio.Event()
+        self._roomy.set()
+        self.count = 0
+        self.came = asyncio.Event()  #: set while there is something to take
+
+    @property
+    def room(self) -> int:
+        """Return how many more records fit, at least 1."""
+        return max(1, self._most - self.count)
+
+    @property
+    def full(self) -> bool:
+        """Return whether it is time to stop fetching; half full is, since polls for a few records cost as much."""
+        return not self._roomy.is_set()
+
+    async def has_room(self, patience_s: float) -> bool:
+        """Return True as soon as there is room, False when there is none for so long."""
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._roomy.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def add(self, batch: Batch) -> None:
+        """Keep what a poll brought."""
+        for partition, records in batch.items():
+            self._records.setdefault(partition, []).extend(records)
+            self.count += len(records)
+        self._note()
+
+    def take(self) -> Batch:
+        """Return everything and keep nothing."""
+        taken, self._records, self.count = self._records, {}, 0
+        self._note()
+        return taken
+
+    def drop(self) -> None:
+        """Forget everything."""
+        self.take()
+
+    def _note(self) -> None:
+        for event, holds in ((self.came, self.count > 0), (self._roomy, 2 * self.count < self._most)):
+            if holds:
+                event.set()
+            else:
+                event.clear()

@@ -437,6 +437,43 @@ async def test_topics_can_be_created_twice_and_are_counted(broker: Broker, topic
         await admin.close()
 
 
+async def test_the_admin_knows_which_topics_are_compacted(broker: Broker, topic: str) -> None:
+    admin = broker.admin()
+    try:
+        await admin.create({topic: 1, f"{topic}-b": 1}, configs={topic: {"cleanup.policy": "compact"}})
+        asked = [topic, f"{topic}-b", f"{topic}-missing"]
+        assert await admin.cleanup_policies(asked) == {topic: "compact", f"{topic}-b": "delete"}
+        assert await admin.cleanup_policies([]) == {}
+    finally:
+        await admin.close()
+
+
+async def test_a_poll_returns_nothing_of_an_assignment_that_was_taken_away(broker: Broker, topic: str) -> None:
+    async with Cast(broker, topic) as cast:
+        await cast.topics(2)
+        await cast.publish({0: [f"a{n}" for n in range(400)], 1: [f"b{n}" for n in range(400)]})
+        first = await cast.member(topic)
+        held: dict[int, int] = {}  #: the next offset this assignment must bring, by partition
+
+        async def begins_anew(partitions: frozenset[Partition]) -> None:
+            held.clear()
+            await first.consumer.poll(max_records=5, timeout_s=0)  # whatever it brings, nobody is told
+
+        first.on_revoked = begins_anew  # type: ignore[method-assign]
+        joining: asyncio.Task[Member] | None = None
+        deadline = time.monotonic() + PATIENCE_S
+        while len(first.consumer.assignment()) != 1 or not held:
+            assert time.monotonic() < deadline
+            for partition, records in (await first.consumer.poll(max_records=5, timeout_s=0.05)).items():
+                # nothing was committed, so an assignment begins at 0; a gap would be records that nobody handles
+                assert records[0].offset == held.get(partition.number, 0)
+                held[partition.number] = records[-1].offset + 1
+            if joining is None and held:
+                joining = asyncio.create_task(cast.member(topic))
+        assert joining is not None
+        await joining
+
+
 async def test_the_lag_of_a_group_is_what_it_has_not_committed(broker: Broker, topic: str) -> None:
     async with Cast(broker, topic) as cast:
         await cast.topics(2)

@@ -56,9 +56,19 @@ class Names(NamedTuple):
 
 
 class Serving:
-    """A `spamguard` process with a clean environment; its standard error goes to a file."""
+    """A `spamguard` process with a clean environment; its standard error goes to a file.
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], *arguments: str) -> None:
+    `program` is run instead of the module spamguard, and `under` is put before the interpreter.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        *arguments: str,
+        program: Sequence[str] = ("-m", "spamguard"),
+        under: Sequence[str] = (),
+    ) -> None:
         self._log = folder / "stderr.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPAMGUARD_")}
         environment |= {
@@ -68,7 +78,7 @@ class Serving:
         }
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "spamguard", *(arguments or ("serve",))],
+                [*under, sys.executable, *program, *(arguments or ("serve",))],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -357,7 +357,7 @@ async def test_a_challenger_that_raises_and_a_shadow_topic_that_hangs_touch_no_d
 async def test_a_promotion_is_verified_first(settings: Settings, two_models: Path) -> None:
     tampered(two_models / SECOND)
     with pytest.raises(Exception, match="SHA-256"):
-        promote_model(settings, SECOND, alias="champion", who="mei", reason="newer")
+        promote_model(settings, SECOND, alias="champion", who="mei", reason="newer", override="a test")
     assert registry.read_aliases(two_models) == {"champion": FIRST}
     assert registry.read_history(two_models) == []
 
@@ -395,7 +395,7 @@ async def test_a_serving_process_on_kafka_follows_a_promotion_and_a_rollback_wit
         worker.await_ready()
         steps = (
             (FIRST, ()),
-            (SECOND, ("promote", SECOND, "--reason", "fewer false alarms")),
+            (SECOND, ("promote", SECOND, "--reason", "fewer false alarms", "--override", "a test")),
             (FIRST, ("rollback", "--reason", "complaints")),
         )
         for number, (model, arguments) in enumerate(steps):

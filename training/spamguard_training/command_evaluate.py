@@ -11,7 +11,8 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-from spamguard.backends import artifacts, registry
+from spamguard import config
+from spamguard.backends import artifacts, registry, signing
 from spamguard.core import normalize
 from spamguard.core.decide import SCORE_DIGITS, Judge
 from spamguard.core.manifest import Manifest
@@ -125,7 +126,8 @@ def evaluate(
 
 def _scorer(folder: Path) -> LinearScorer:
     """Return a model's scorer. Raises ModelRejected."""
-    manifest, arrays = artifacts.read(folder)
+    key = config.load().model_key
+    manifest, arrays = artifacts.read(folder, signing.read_public(key) if key else ())
     if manifest.normalizer_version != normalize.VERSION:
         raise ModelRejected(path=manifest.full_name, detail="it was trained under another normaliser version")
     return LinearScorer(arrays)

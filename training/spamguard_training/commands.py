@@ -14,8 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from spamguard.backends import registry
 from spamguard.errors import DataError
 from spamguard_training.command_audit import audit_labels
+from spamguard_training.command_compare import compare, gate
 from spamguard_training.command_cutoffs import cutoffs
 from spamguard_training.command_evaluate import evaluate, terminal
+from spamguard_training.command_retrain import retrain
 from spamguard_training.corpus import Row, corpus_paths
 from spamguard_training.fit import headline_sources
 from spamguard_training.overlay import read_overlay, unknown_ids
@@ -32,6 +34,9 @@ def register(app: typer.Typer) -> None:
     """Add the training commands to the command line."""
     app.command(rich_help_panel=_PANEL)(train)
     app.command(rich_help_panel=_PANEL)(evaluate)
+    app.command(rich_help_panel=_PANEL)(compare)
+    app.command(rich_help_panel=_PANEL)(gate)
+    app.command(rich_help_panel=_PANEL)(retrain)
     app.command(rich_help_panel=_PANEL)(cutoffs)
     app.command("audit-labels", rich_help_panel=_PANEL)(audit_labels)
 
@@ -65,7 +70,9 @@ def train(
     cross: Annotated[
         bool, typer.Option("--cross", help="also try each source on the others and guess sources (trains: minutes)")
     ] = False,
-    promote: Annotated[bool, typer.Option("--promote", help="make it the champion of the folder")] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="make it the champion at once, past the gate; the history says so")
+    ] = False,
     keep_pipeline: Annotated[
         bool, typer.Option("--keep-pipeline", help="keep the scikit-learn pipeline (joblib) for inspection")
     ] = False,
@@ -117,6 +124,7 @@ def train(
             who=registry.login_name(),
             reason="spamguard train --promote",
             kind="promote",
+            override="trained with --promote, which compares nothing",
         )
         screen.print(f"{registry.CHAMPION} → {trained.manifest.full_name}")
     print(trained.folder)  # noqa: T201 - the one line of output a script may read

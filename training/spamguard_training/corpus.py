@@ -34,6 +34,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     public_category: str | None = None
     kind: str | None = None
     set: str | None = None
+    label_source: str | None = None  #: of exported labels: reviewer, complaint, …: who in general said so
+    reader: str | None = None  #: of exported labels: who exactly
+    labelled_at: str | None = None  #: of exported labels: RFC 3339
+    trust: str | None = None  #: of exported labels: one reader, two who agree, or settled between two
 
     @property
     def is_spam(self) -> bool:

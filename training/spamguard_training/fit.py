@@ -8,6 +8,7 @@ is measured is what is served.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -101,20 +102,33 @@ def prepare(rows: Sequence[Row], recipe: Recipe) -> Data:
         base = recipe.weights.get(row.source, 1.0)
         if row.source in headline:
             base *= recipe.read_weight if row.read else recipe.unread_weight
-        return base
+        base *= recipe.label_weights.get(row.label_source or "", 1.0)
+        return base * recipe.trust_weights.get(row.trust or "", 1.0)
 
+    groups = np.array([numbers.setdefault(row.group, len(numbers)) for row in rows])
     return Data(
         rows=rows,
         texts=normalized([row.text for row in rows]),
         spam=np.array([row.is_spam for row in rows]),
-        groups=np.array([numbers.setdefault(row.group, len(numbers)) for row in rows]),
+        groups=groups,
         folds=np.array([fold_of(row.group, recipe.folds, recipe.seed) for row in rows]),
-        weights=np.array([weight(row) for row in rows]),
+        weights=capped(np.array([weight(row) for row in rows]), groups, recipe.group_cap),
     )
 
 
-def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None) -> Fitted:
-    """Return the model fitted on all rows, chosen and calibrated out of fold."""
+def capped(weights: Floats, groups: NDArray[np.int64], cap: float) -> Floats:
+    """Return the weights with no group heavier than the cap, so that one mass mailing cannot own the model."""
+    if cap <= 0:
+        return weights
+    totals = np.bincount(groups, weights=weights)
+    return weights * np.minimum(1.0, cap / np.maximum(totals, 1e-12))[groups]
+
+
+def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkpoints: Path | None = None) -> Fitted:
+    """Return the model fitted on all rows, chosen and calibrated out of fold.
+
+    In a folder of checkpoints each finished fold leaves its scores, so that the same fit can go on after a stop.
+    """
     rounds = 1 + len(recipe.more_seeds) if len(recipe.candidates) > 1 else 1  # without a choice one round is enough
     steps = recipe.folds * (1 + len(recipe.candidates)) * rounds + 3
     headline = headline_sources(data.rows, recipe)
@@ -123,7 +137,9 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None) -> Fit
     recalls: list[list[float]] = [[] for _ in recipe.candidates]
     for number, seed in enumerate((recipe.seed, *recipe.more_seeds)[:rounds]):
         folds = np.array([fold_of(row.group, recipe.folds, seed) for row in data.rows])
-        found = _out_of_fold(data._replace(folds=folds), recipe, progress, number * (steps - 3) // rounds, steps)
+        done = number * (steps - 3) // rounds
+        folder = checkpoints if number == 0 or checkpoints is None else checkpoints / f"seed-{seed}"
+        found = _out_of_fold(data._replace(folds=folds), recipe, progress, done, steps, folder)
         scores = scores or found  # what is reported comes from the recipe's own seed
         for place, one in enumerate(found):
             recalls[place].append(recall_at(data.spam[judged], one[judged], CHOICE_RATE))
@@ -154,12 +170,20 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None) -> Fit
     )
 
 
-def _out_of_fold(data: Data, recipe: Recipe, progress: Progress, step: int, steps: int) -> list[Floats]:
+def _out_of_fold(
+    data: Data, recipe: Recipe, progress: Progress, step: int, steps: int, checkpoints: Path | None = None
+) -> list[Floats]:
     """Return each candidate's scores of all rows, each by a model that saw nothing of the row's group."""
     scores = [np.zeros(len(data.rows)) for _ in recipe.candidates]
     for fold in range(recipe.folds):
         progress(f"fold {fold + 1} of {recipe.folds}: features", step, steps)
         seen, unseen = np.flatnonzero(data.folds != fold), np.flatnonzero(data.folds == fold)
+        kept = None if checkpoints is None else checkpoints / f"fold-{fold}.npy"
+        if kept is not None and kept.is_file():
+            for place, found in enumerate(np.load(kept, allow_pickle=False)):
+                scores[place][unseen] = found
+            step += 1 + len(recipe.candidates)
+            continue
         union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
         matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
         held_out = union.transform([data.texts[i] for i in unseen])
@@ -170,7 +194,18 @@ def _out_of_fold(data: Data, recipe: Recipe, progress: Progress, step: int, step
             model.fit(matrix, data.spam[seen], sample_weight=data.weights[seen])
             scores[place][unseen] = model.decision_function(held_out)
             step += 1
+        if kept is not None:
+            _keep(kept, np.stack([found[unseen] for found in scores]))
     return scores
+
+
+def _keep(path: Path, scores: Floats) -> None:
+    """Write a fold's scores, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".draft")
+    with draft.open("wb") as file:
+        np.save(file, scores)
+    draft.replace(path)
 
 
 def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda *_: None) -> Floats:

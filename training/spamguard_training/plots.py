@@ -188,3 +188,83 @@ def _learning(curve: Sequence[Mapping[str, Any]], words: Any) -> bytes:
     axes.set_xscale("log")
     axes.legend(frameon=False, loc="lower right")
     return _png(figure)
+
+
+def draw_pair(
+    spam: Flags,
+    probability: Sequence[Floats],
+    names: Sequence[str],
+    cutoffs: Sequence[float],
+    parts: Mapping[str, Mapping[str, int]],
+    font: str | None = None,
+) -> Pictures:
+    """Return the plots of two models on the same rows; `parts` are won and lost of each source."""
+    notes = [] if font else ["No font for Chinese is installed (Debian: fonts-noto-cjk): labels are in English alone."]
+    families = ["DejaVu Sans", *([font] if font else [])]
+
+    def words(english: str, chinese: str) -> str:
+        return f"{english} {chinese}" if font else english
+
+    with matplotlib.rc_context({"font.family": families, "font.size": 9, "svg.hashsalt": "spamguard"}):
+        return Pictures(
+            {
+                "both-roc": _both_roc(spam, probability, names, cutoffs, words),
+                "both-scores": _both_scores(spam, probability, names, cutoffs, words),
+                "both-parts": _both_parts(parts, words),
+            },
+            notes,
+        )
+
+
+def _logit(probability: Any) -> Any:
+    inside = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
+
+
+def _both_roc(
+    spam: Flags, probability: Sequence[Floats], names: Sequence[str], cutoffs: Sequence[float], words: Any
+) -> bytes:
+    figure, axes = _axes(
+        words("ROC where it matters", "低误拦区"),
+        words("share of good messages blocked", "误拦率"),
+        words("share of spam caught", "召回率"),
+    )
+    least = 1.0 / max(1, int((~spam).sum()))
+    for scores, name, cutoff, colour in zip(probability, names, cutoffs, (_GREY, _BLUE), strict=True):
+        fpr, tpr, _ = roc_curve(spam, scores, drop_intermediate=True)
+        axes.step(np.maximum(fpr, least), tpr, where="post", color=colour, label=name)
+        blocked = scores >= cutoff
+        axes.plot([max(least, blocked[~spam].mean())], [blocked[spam].mean()], "o", color=colour)
+    axes.set_xscale("log")
+    axes.set_xlim(least, 1)
+    axes.set_ylim(0, 1.01)
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def _both_scores(
+    spam: Flags, probability: Sequence[Floats], names: Sequence[str], cutoffs: Sequence[float], words: Any
+) -> bytes:
+    figure, axes = _axes(words("Scores of both", "两模型得分"), names[0], names[1])
+    first, second = (_logit(scores) for scores in probability)
+    for label, chosen, colour in (
+        (words("ham", "正常"), ~spam, _BLUE),
+        (words("spam", "垃圾"), spam, _RED),
+    ):
+        axes.scatter(first[chosen], second[chosen], s=3, alpha=0.25, color=colour, label=label, linewidths=0)
+    axes.axvline(float(_logit(cutoffs[0])), color="black", linestyle="--", linewidth=1)
+    axes.axhline(float(_logit(cutoffs[1])), color="black", linestyle="--", linewidth=1)
+    axes.legend(frameon=False, fontsize=8, markerscale=4)
+    return _png(figure)
+
+
+def _both_parts(parts: Mapping[str, Mapping[str, int]], words: Any) -> bytes:
+    figure, axes = _axes(words("Won and lost by source", "各来源胜负"), "", words("messages", "条数"))
+    shown = {name: counts for name, counts in parts.items() if counts["won"] or counts["lost"]}
+    places = np.arange(len(shown))
+    axes.bar(places, [counts["won"] for counts in shown.values()], color=_BLUE, label=words("won", "胜"))
+    axes.bar(places, [-counts["lost"] for counts in shown.values()], color=_RED, label=words("lost", "负"))
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(places, list(shown), rotation=30, ha="right", fontsize=8)
+    axes.legend(frameon=False, fontsize=8)
+    return _png(figure)

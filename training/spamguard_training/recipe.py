@@ -42,6 +42,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weights: Mapping[str, float] = {}  #: by source; 1 where nothing is said
     read_weight: float = 1.0  #: factor for rows that were read by the label policy
     unread_weight: float = 1.0  #: factor for rows of the headline sources that were not
+    label_weights: Mapping[str, float] = {}  #: by label source of exported labels; 1 where nothing is said
+    trust_weights: Mapping[str, float] = {}  #: by trust of exported labels: one, two, settled; 1 where nothing is said
+    group_cap: float = 0.0  #: most weight a near-duplicate group may have, in rows; 0 is no cap
     headline: tuple[str, ...] = ()  #: sources with both classes; all that have both when empty
     prior: float = 0.1  #: share of spam that scores are calibrated to
     budget: float = 0.001  #: share of ham the spam cutoff may block, on the mix below

@@ -22,6 +22,9 @@ _CAPTIONS: Final = {
     "calibration": "Stated probability against what was found. Scores are calibrated to a share of spam that these "
     "rows need not have; then the curve lies above the diagonal.",
     "scores": "Rows by score, counted on a logarithmic scale; dotted: unsure from, dashed: blocked from.",
+    "both-roc": "Spam caught against good messages lost, both models on the same rows; logarithmic across.",
+    "both-scores": "Each message by what both models say, in log-odds; off the diagonal they disagree. Lines: cutoffs.",
+    "both-parts": "Messages on which only one is right: above the line the second model, below it the first.",
     "learning-curve": "Trained on ever more near-duplicate groups, tested on the same unseen ones.",
 }
 
@@ -164,6 +167,102 @@ def sections(figures: Mapping[str, Any]) -> list[Section]:
     return [section for section in found if section.rows]
 
 
+def compared(figures: Mapping[str, Any], verdict: Sequence[Sequence[str]] = ()) -> list[Section]:
+    """Return every table of a comparison; `verdict` are the gate's findings as rows."""
+    first, second = short_names(figures["models"])
+    found = [
+        Section(
+            "The gate",
+            ("", "measure", first if len(figures["models"]) > 1 else "", second, "95 % interval or floor"),
+            list(verdict),
+            f"Spam caught at the budget: with {figures['budget']:.2%} of the good messages blocked. A model is refused "
+            "where the whole interval of the difference lies on the wrong side.",
+        )
+    ]
+    if "mcnemar" in figures:
+        test = figures["mcnemar"]
+        found += [
+            Section(
+                "Differences",
+                ("measure", first, second, "95 % interval of the difference"),
+                [
+                    (name, f"{d['first']:.4f}", f"{d['second']:.4f}", f"{d['low']:+.4f} to {d['high']:+.4f}")
+                    for name, d in figures["differences"].items()
+                ],
+                f"McNemar over near-duplicate groups: only the second model right in {test['groups_won']:,}, only the "
+                f"first in {test['groups_lost']:,}; by chance with p = {test['p']:.4f}.",
+            ),
+            *(_won(figures, name, title) for name, title in WON.items()),
+        ]
+    sizes = [f"{size / 1e6:,.1f} MB" for size in figures["size_bytes"]]
+    found.append(
+        Section(
+            "Size",
+            ("model", "features", "files", "unsure from", "blocked from"),
+            [
+                (name, f"{features:,}", size, f"{low:.4f}", f"{high:.4f}")
+                for name, features, size, (low, high) in zip(
+                    figures["models"], figures["features"], sizes, figures["cutoffs"], strict=True
+                )
+            ],
+        )
+    )
+    if changes := figures.get("changes"):
+        found.append(
+            Section(
+                "Messages that change sides",
+                ("change", "scores", "source", "category", "alike", "message, numbers covered"),
+                [
+                    (
+                        m["turn"],
+                        f"{m['scores'][0]:.4f} → {m['scores'][1]:.4f}",
+                        m["source"] + (" (read)" if m["read"] else ""),
+                        m["category"],
+                        str(m["alike"]) if m["alike"] else "",
+                        " ".join(m["text"].split()),
+                    )
+                    for m in changes["messages"]
+                ],
+                "Most consequential first, one of each near-duplicate group. "
+                + (", ".join(f"{count:,} {name}" for name, count in changes["counts"].items()) or "None at all.")
+                + ". Labels of rows that nobody read may be wrong.",
+            )
+        )
+    return [section for section in found if section.rows]
+
+
+def short_names(models: Sequence[str]) -> tuple[str, str]:
+    """Return how the tables' heads call the first and the last model: versions alone where the name is the same.
+
+    >>> short_names(["sms/1", "sms/2"]), short_names(["sms/1", "own/1"]), short_names(["sms/1"])
+    (('1', '2'), ('sms/1', 'own/1'), ('1', '1'))
+    """
+    names = {model.partition("/")[0] for model in models}
+    short = [model.partition("/")[2] or model for model in models] if len(names) == 1 else models
+    return short[0], short[-1]
+
+
+#: How a comparison is broken down, and what each part is called.
+WON: Final = {"by_source": "source", "by_category": "category", "by_ham_kind": "kind of ham", "by_attack": "writing"}
+
+
+def _won(figures: Mapping[str, Any], name: str, title: str) -> Section:
+    attack = name == "by_attack"
+    return Section(
+        f"Won, tied, lost by {title}",
+        (title, "won", "tied", "lost", *(("caught before", "caught now") if attack else ())),
+        [
+            (
+                part,
+                *(f"{counts[key]:,}" for key in ("won", "tied", "lost")),
+                *(f"{share:.1%}" for share in counts.get("caught", ())),
+            )
+            for part, counts in figures[name].items()
+        ],
+        "Messages on which only the second model is right (won), both or neither (tied), only the first (lost).",
+    )
+
+
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --line: #d5d8dc; --soft: #5d646c; --warn: #8a4b00; }
 @media (prefers-color-scheme: dark) {
@@ -179,6 +278,7 @@ p, figcaption { color: var(--soft); margin: 0.2rem 0 0.6rem; max-width: 46rem; }
 th, td { padding: 0.2rem 0.8rem 0.2rem 0; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 500; }
+td:last-child.text { white-space: normal; text-align: left; min-width: 22rem; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; flex: 1 1 26rem; max-width: 36rem; }
 img { width: 100%; height: auto; }
 @media print {
@@ -230,10 +330,19 @@ def pictures(png: Mapping[str, bytes]) -> Iterable[str]:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table that scrolls when it is too wide."""
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    lines = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    wordy = head[-1].startswith("message,")
+    lines = "\n".join(f"<tr>{_cells(row, wordy)}</tr>" for row in rows)
     return f'<div class="wide"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table></div>'
 
 
 def _section(section: Section) -> str:
     note = f"<p>{escape(section.note)}</p>\n" if section.note else ""
     return f"<section>\n<h2>{escape(section.title)}</h2>\n{note}{table(section.head, section.rows)}\n</section>"
+
+
+def _cells(row: Sequence[str], wordy: bool) -> str:
+    """Return a row's cells; the last one of a wordy row may wrap."""
+    cells = [f"<td>{escape(cell)}</td>" for cell in row]
+    if wordy:
+        cells[-1] = f'<td class="text">{escape(row[-1])}</td>'
+    return "".join(cells)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import joblib
 import numpy as np
@@ -82,14 +82,13 @@ def gather(
         invented = list(generate(known, each=recipe.families_each, seed=recipe.seed))
         texts = {row.text for row in rows}
         rows += [row for row in invented if row.text not in texts]
-        files += [
-            CorpusFile(name=f"families/{path.name}", sha256=_sha256(path), rows=0) for path in family_paths(families)
-        ]
+        files += [file_of(path, 0, name=f"families/{path.name}") for path in family_paths(families)]
     return rows, files
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def file_of(path: Path, rows: int, *, name: str | None = None) -> CorpusFile:
+    """Return how the manifest names a file."""
+    return CorpusFile(name=name or path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), rows=rows)
 
 
 def _require_folds(rows: Sequence[Row], recipe: Recipe) -> None:
@@ -122,11 +121,14 @@ def train(
     terms: Mapping[str, str] = {},
     cross: bool = False,
     now: datetime | None = None,
+    checkpoints: Path | None = None,
+    noted: Mapping[str, Any] = {},
     progress: Progress = lambda *_: None,
 ) -> Trained:
     """Train on the rows and write `<out>/<name>/<version>`. Raises DataError when the rows cannot carry the recipe.
 
-    `cross` trains more, to see what a model of one source does on another and how far sources give themselves away.
+    `cross` trains more, to see what a model of one source does on another and how far sources give themselves away. In
+    `checkpoints` finished folds are kept for a run that has to go on; `noted` joins the manifest's figures.
     """
     now = now or datetime.now(UTC)
     kinds, groups = [ham_kind(row) for row in rows], [row.group for row in rows]
@@ -134,7 +136,7 @@ def train(
     _require_folds(rows, recipe)
     _require_writable(out / recipe.name)
     data = prepare(rows, recipe)
-    fitted = fit(data, recipe, progress)
+    fitted = fit(data, recipe, progress, checkpoints)
     probability = np.round(1.0 / (1.0 + np.exp(-fitted.log_odds)), SCORE_DIGITS)
     spam_cutoff, estimate, bound, ham_groups = cutoff_for(
         probability, kinds, groups, budget=recipe.budget, mix=recipe.mix
@@ -164,6 +166,7 @@ def train(
         figures["cross_source"] = cross_source(rows, recipe, progress)
         figures["source_guessing"] = guess_sources(rows, recipe, progress)
         figures["warnings"] = other_domains(rows, figures["source_guessing"])
+    figures |= noted
     name = model_version or _next_version(out / recipe.name, now)
     manifest = Manifest(
         name=recipe.name,

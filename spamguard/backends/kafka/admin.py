@@ -7,15 +7,17 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.structs import OffsetAndMetadata
 
 from spamguard.backends.kafka.connection import RETRY_S, KafkaConfig, ended, reach
-from spamguard.errors import TopicUnfit
+from spamguard.errors import BrokerUnavailable, TopicUnfit
 from spamguard.types import Partition
 
-#: The error code of a topic that is there already.
+#: The error codes of a topic that is there already, and of one that is not there.
 TOPIC_EXISTS: Final = 36
+UNKNOWN_TOPIC: Final = 3
 
 
 class KafkaAdmin:
@@ -69,6 +71,21 @@ class KafkaAdmin:
             if not any(found["error_code"] or any(p["error_code"] for p in found["partitions"]) for found in described):
                 return
             await asyncio.sleep(RETRY_S)
+
+    async def cleanup_policies(self, topics: Sequence[str]) -> Mapping[str, str]:
+        """Return the cleanup policy of each existing topic."""
+        client = await self._client()
+        asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": ""}) for topic in topics]
+        answers = await reach(self._config, client.describe_configs(asked)) if asked else []
+        found = {}
+        for answer in answers:
+            for code, _, _, topic, entries in answer.resources:
+                if code == UNKNOWN_TOPIC:
+                    continue
+                if code:
+                    raise BrokerUnavailable(address=self._config.brokers, detail=for_code(code).__name__)
+                found[topic] = str(entries[0][1])
+        return found
 
     async def group_lag(self, group: str, topic: str) -> Mapping[Partition, int]:
         """Return how far a group's committed offsets are behind the end."""

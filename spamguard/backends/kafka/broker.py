@@ -24,9 +24,9 @@ class KafkaBroker:
         """Return a reader without a group that is not yet started."""
         return KafkaReader(self._config, topic)
 
-    def producer(self) -> KafkaProducer:
+    def producer(self, *, patience_s: float | None = None) -> KafkaProducer:
         """Return a producer that is not yet started."""
-        return KafkaProducer(self._config)
+        return KafkaProducer(self._config, patience_s=patience_s)
 
     def admin(self) -> KafkaAdmin:
         """Return an admin."""

@@ -31,7 +31,8 @@ class KafkaConsumer:
         self._topics = list(topics)
         self._joined = False
         self._consumer: AIOKafkaConsumer | None = None
-        self._fetching: asyncio.Task[Any] | None = None
+        self._fetching: asyncio.Task[tuple[int, Any]] | None = None
+        self._epoch = 0  #: counts the assignments that were taken away
         self._options = config.client_options() | {
             "group_id": group,
             "group_instance_id": member,
@@ -78,8 +79,7 @@ class KafkaConsumer:
     async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what was fetched."""
         if self._fetching is None:
-            fetching = self._started.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-            self._fetching = asyncio.create_task(fetching)
+            self._fetching = asyncio.create_task(self._fetch(max_records, timeout_s))
         # During a rebalance `getmany` waits past its time limit, and cancelling it confuses the count of fetches that
         # `max_poll_interval_ms` rests on: so it is left waiting, and the next poll asks for its outcome.
         await asyncio.wait((self._fetching,), timeout=timeout_s + POLL_GRACE_S)
@@ -87,15 +87,22 @@ class KafkaConsumer:
             return {}
         fetched, self._fetching = self._fetching, None
         try:
-            found = fetched.result()
+            epoch, found = fetched.result()
         except KafkaError as error:
             raise BrokerUnavailable(address=self._config.brokers, detail=type(error).__name__) from None
+        if epoch != self._epoch:
+            return {}  # of an assignment that is gone: whoever holds the partitions now reads from what was committed
         batch = {}
         for topic_partition, records in found.items():
             partition = self._named(topic_partition)
             batch[partition] = ours(partition, records)
             self._next[partition] = records[-1].offset + 1
         return batch
+
+    async def _fetch(self, max_records: int, timeout_s: float) -> tuple[int, Any]:
+        """Return what was fetched with the epoch it was taken in; `getmany` takes nothing during a rebalance."""
+        found = await self._started.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        return self._epoch, found
 
     async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:
         """Commit explicit offsets: what is still held first, since one lost partition makes aiokafka refuse all."""
@@ -173,6 +180,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._on_revoked = on_revoked
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        self._consumer._epoch += 1
         await self._on_revoked(frozenset(map(self._consumer._named, revoked)))
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:

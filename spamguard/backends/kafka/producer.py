@@ -5,6 +5,7 @@ fast as one future a record; docs/why.md has the experiments.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,11 @@ from spamguard.types import Outgoing, Partition
 
 #: Below the broker's default message.max.bytes of 1,048,588.
 MAX_BATCH_BYTES: Final = 1_000_000
+#: How often the brokers are asked whether they answer at all, while a batch is not acknowledged.
+PROBE_EVERY_S: Final = 0.5
+#: The patience with what follows a batch that was given up, until one is acknowledged again: a topic that refuses
+#: every copy must not cost every batch the whole patience.
+ONCE_GIVEN_UP_S: Final = 0.5
 
 
 class KafkaProducer:
@@ -26,8 +32,11 @@ class KafkaProducer:
     out of order; after a refusal the next publish therefore goes through a new producer.
     """
 
-    def __init__(self, config: KafkaConfig) -> None:
+    def __init__(self, config: KafkaConfig, *, patience_s: float | None = None) -> None:
         self._config = config
+        self._patience_s = patience_s
+        self._gave_up = False
+        self._ending: set[asyncio.Task[None]] = set()
         self._producer: AIOKafkaProducer | None = None
         self._spoilt: AIOKafkaProducer | None = None
         self._renewing = asyncio.Lock()
@@ -51,10 +60,29 @@ class KafkaProducer:
     async def publish(self, partition: Partition, batch: Sequence[Outgoing]) -> None:
         """Publish in order, in as few batches as fit, and wait for all acknowledgements.
 
-        There is no time limit: an idempotent batch never expires, so while a broker is away it stays pending and is
-        delivered afterwards, whether or not anybody waits. A resend would be a second record.
+        There is no time limit unless there is a patience: an idempotent batch never expires, so while a broker is away
+        it stays pending and is delivered afterwards, whether or not anybody waits. A resend would be a second record.
         """
         producer = await self._sound(partition.topic)
+        delivering = asyncio.ensure_future(self._delivered(producer, partition, batch))
+        if self._patience_s is not None and not await self._patiently(delivering, producer, self._patience_s):
+            delivering.cancel()
+            self._spoilt = producer
+            detail = (
+                f"not acknowledged for {self._patience_s:g} s, though the brokers answer; is it there, with replicas?"
+            )
+            raise PublishFailed(topic=partition.topic, detail=detail)
+        failure = await delivering
+        if isinstance(failure, PublishFailed):
+            raise failure
+        if failure is not None:
+            self._spoilt = producer
+            raise PublishFailed(topic=partition.topic, detail=type(failure).__name__) from None
+
+    async def _delivered(
+        self, producer: AIOKafkaProducer, partition: Partition, batch: Sequence[Outgoing]
+    ) -> BaseException | None:
+        """Send a batch and return None when all of it is acknowledged, else what is wrong."""
         sent: list[Awaitable[Any]] = []
         failure: BaseException | None = None
         try:
@@ -73,12 +101,31 @@ class KafkaProducer:
             failure = error
         # Shielded: a caller that is cancelled must not cancel the client's own futures, which its sender still fulfils.
         outcomes = await asyncio.gather(*map(asyncio.shield, sent), return_exceptions=True)
-        failure = next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), failure)
-        if isinstance(failure, PublishFailed):
-            raise failure
-        if failure is not None:
-            self._spoilt = producer
-            raise PublishFailed(topic=partition.topic, detail=type(failure).__name__) from None
+        return next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), failure)
+
+    async def _patiently(
+        self, delivering: "asyncio.Future[BaseException | None]", producer: AIOKafkaProducer, patience_s: float
+    ) -> bool:
+        """Wait for a delivery, and return False when the brokers answer for so long and still do not acknowledge.
+
+        A broker that is away is waited for as without patience: then nothing else can be published either.
+        """
+        patience_s = min(patience_s, ONCE_GIVEN_UP_S) if self._gave_up else patience_s
+        answering_since_s: float | None = None
+        while not (await asyncio.wait((delivering,), timeout=min(PROBE_EVERY_S, patience_s)))[0]:
+            asked_s = time.monotonic()
+            try:
+                async with asyncio.timeout(PROBE_EVERY_S):
+                    await producer.client.fetch_all_metadata()
+            except (KafkaError, OSError, TimeoutError):
+                answering_since_s = None
+                continue
+            answering_since_s = asked_s if answering_since_s is None else answering_since_s
+            if time.monotonic() - answering_since_s >= patience_s - PROBE_EVERY_S and not delivering.done():
+                self._gave_up = True
+                return False
+        self._gave_up = False
+        return True
 
     async def _sound(self, topic: str) -> AIOKafkaProducer:
         """Return a producer of which no batch was refused."""
@@ -89,8 +136,10 @@ class KafkaProducer:
                     await self.start()
                 except BrokerUnavailable as error:
                     raise PublishFailed(topic=topic, detail=str(error.fields["detail"])) from None
-                if spoilt is not None:
-                    await _end(spoilt)
+                if spoilt is not None:  # aside: what it has not delivered it goes on trying to for a while
+                    ending = asyncio.create_task(_end(spoilt))
+                    self._ending.add(ending)
+                    ending.add_done_callback(self._ending.discard)
             return self._producer
 
     async def stop(self) -> None:
@@ -98,6 +147,8 @@ class KafkaProducer:
         producer, self._producer = self._producer, None
         if producer is not None:
             await _end(producer)
+        if self._ending:
+            await asyncio.wait(self._ending)
 
 
 async def _end(producer: AIOKafkaProducer) -> None:

@@ -21,7 +21,7 @@ from spamguard.cli.check import (
     model_finding,
 )
 from spamguard.errors import BrokerUnavailable
-from spamguard.service import orders
+from spamguard.service import orders, streams
 from spamguard.types import Order, Outgoing, Partition
 from tests.unit.cli.conftest import Spamguard
 
@@ -36,11 +36,23 @@ async def found(broker: MemoryBroker, **options: Any) -> dict[str, Finding]:
 
 
 async def test_all_in_place_is_all_fine() -> None:
-    findings = await found(MemoryBroker(TOPICS))
-    assert [finding.mark for finding in findings.values()] == [FINE] * 5
+    broker = MemoryBroker()
+    await streams.create_topics(config.load(), broker.admin(), TOPICS)
+    findings = await found(broker)
+    assert [finding.mark for finding in findings.values()] == [FINE] * 6
+    assert findings["kept"].sentence == "sms.control is compacted: the last record of every key stays"
     assert findings["control"].sentence == "allow-all is off, 0 modes ordered"
     assert "sms.inbound 3, sms.decisions 3" in findings["topics"].sentence
     assert findings["clock"].sentence == "no record to compare with yet"
+
+
+async def test_a_control_topic_that_forgets_is_named_with_the_command_that_mends_it() -> None:
+    broker = MemoryBroker(TOPICS)
+    broker.policies["sms.control"] = "compact,delete"
+    kept = (await found(broker))["kept"]
+    assert (kept.mark, kept.exit_code) == (WARNING, 0)
+    assert "sms.control has cleanup.policy=compact,delete" in kept.sentence
+    assert "cleanup.policy=compact --entity-name sms.control" in kept.sentence
 
 
 async def test_missing_topics_are_named_with_the_command_that_creates_them() -> None:

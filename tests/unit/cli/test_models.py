@@ -9,6 +9,9 @@ import pytest
 from spamguard.backends import registry
 from tests.unit.cli.conftest import Spamguard
 
+#: Past the gate, which has tests of its own (test_compare_gate.py).
+PAST = ("--override", "a test")
+
 
 @pytest.fixture
 def folder(elsewhere: Path, tiny_model: Path) -> Path:
@@ -101,7 +104,7 @@ def test_a_model_of_another_release_fails_at_the_last_check(spamguard: Spamguard
 
 
 def test_a_promotion_moves_the_alias_and_tells_from_where(spamguard: Spamguard, folder: Path) -> None:
-    ended = spamguard("models", "promote", "small/1.0", "--reason", "fewer complaints", "--models", str(folder))
+    ended = spamguard("models", "promote", "small/1.0", "--reason", "fewer complaints", *PAST, "--models", str(folder))
     assert ended == (0, "champion: small/2.0 → small/1.0\n", "")
     assert registry.read_aliases(folder) == {"champion": "small/1.0"}
     again = spamguard("models", "promote", "small/1.0", "--reason", "once more", "--models", str(folder))
@@ -118,12 +121,12 @@ def test_a_promotion_moves_the_alias_and_tells_from_where(spamguard: Spamguard, 
 
 
 def test_a_rollback_goes_back_and_the_history_tells_all(spamguard: Spamguard, folder: Path) -> None:
-    spamguard("models", "promote", "small/1.0", "--reason", "fewer complaints", "--models", str(folder))
+    spamguard("models", "promote", "small/1.0", "--reason", "fewer complaints", *PAST, "--models", str(folder))
     ended = spamguard("models", "rollback", "--reason", "more of them", "--by", "mei", "--models", str(folder))
     assert ended == (0, "champion: small/1.0 → small/2.0\n", "")
     told = spamguard("models", "history", "--models", str(folder))
     assert told.code == 0
-    _, promoted, back = told.lines
+    promoted, back = told.lines[1], told.lines[-1]
     assert promoted.split()[1:5] == ["promote", "champion", "small/2.0", "small/1.0"]
     assert back.split()[1:6] == ["rollback", "champion", "small/1.0", "small/2.0", "mei"]
     assert back.endswith("more of them")
@@ -134,14 +137,14 @@ def test_a_rollback_goes_back_and_the_history_tells_all(spamguard: Spamguard, fo
 
 def test_an_alias_that_was_moved_by_hand_is_said_in_the_history(spamguard: Spamguard, folder: Path) -> None:
     assert "no alias was moved yet" in spamguard("models", "history", "--models", str(folder)).out
-    spamguard("models", "promote", "small/1.0", "--reason", "newer", "--models", str(folder))
+    spamguard("models", "promote", "small/1.0", "--reason", "newer", *PAST, "--models", str(folder))
     registry.write_alias(folder, "champion", "small/2.0")
     told = spamguard("models", "history", "--models", str(folder))
     assert told.lines[-1] == "champion stands for small/2.0 now: it was moved without this history"
 
 
 def test_what_does_not_load_is_not_promoted_and_not_rolled_back_to(spamguard: Spamguard, folder: Path) -> None:
-    spamguard("models", "promote", "small/1.0", "--reason", "newer", "--models", str(folder))
+    spamguard("models", "promote", "small/1.0", "--reason", "newer", *PAST, "--models", str(folder))
     path = folder / "small" / "2.0" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer_version": "0"}))
     for command in (("promote", "small/2.0"), ("rollback",)):
@@ -155,10 +158,46 @@ def test_what_does_not_load_is_not_promoted_and_not_rolled_back_to(spamguard: Sp
 def test_only_a_model_of_the_folder_is_promoted_and_only_with_a_reason(
     spamguard: Spamguard, folder: Path, tiny_model: Path
 ) -> None:
-    elsewhere = spamguard("models", "promote", str(tiny_model), "--reason", "mine", "--models", str(folder))
+    elsewhere = spamguard("models", "promote", str(tiny_model), "--reason", "mine", *PAST, "--models", str(folder))
     assert elsewhere.code == 4
     assert "an alias names nothing else" in elsewhere.err
     for reason in ((), ("--reason", "  ")):
         assert spamguard("models", "promote", "small/1.0", *reason, "--models", str(folder)).code == 2
     assert spamguard("models", "promote", "small/9", "--reason", "x", "--models", str(folder)).code == 4
     assert registry.read_history(folder) == []
+
+
+def test_a_key_is_made_a_model_signed_and_its_signature_verified(
+    spamguard: Spamguard, folder: Path, elsewhere: Path
+) -> None:
+    made = spamguard("models", "keygen", str(elsewhere / "release"))
+    public = made.out.strip()
+    assert (made.code, (elsewhere / "release.pub").read_text().strip()) == (0, public)
+    asked = ("models", "verify", "small/1.0", "--models", str(folder), "--model-key", public)
+    unsigned = spamguard(*asked)
+    assert unsigned.code == 4
+    assert "✗ small/1.0  signature" in unsigned.out
+    signed = spamguard("models", "sign", "small/1.0", "--secret", str(elsewhere / "release"), "--models", str(folder))
+    assert signed.code == 0
+    assert signed.out.startswith("✓ small/1.0  signed by key ")
+    assert spamguard(*asked).code == 0
+
+
+def test_pruning_shows_first_and_keeps_what_a_rollback_needs(spamguard: Spamguard, folder: Path) -> None:
+    for version in ("3.0", "4.0", "5.0", "6.0"):
+        shutil.copytree(folder / "small" / "1.0", folder / "small" / version)
+    for version in ("3.0", "4.0", "5.0"):
+        registry.move_alias(folder, "champion", f"small/{version}", at="now", who="mei", reason="newer", kind="promote")
+    shown = spamguard("models", "prune", "--keep", "1", "--models", str(folder))
+    assert shown.code == 0
+    assert [line.split()[:3] for line in shown.lines[:3]] == [
+        ["kept", "small/4.0", "was"],
+        ["kept", "small/5.0", "champion"],
+        ["kept", "small/6.0", "newer"],
+    ]
+    assert [line.split()[-1] for line in shown.lines[3:6]] == ["small/1.0", "small/2.0", "small/3.0"]
+    assert len(registry.model_folders(folder)) == 6
+    spamguard("models", "prune", "--keep", "1", "--yes", "--models", str(folder))
+    assert [path.name for path in registry.model_folders(folder)] == ["4.0", "5.0", "6.0"]
+    assert not list((folder / "small").glob(".*"))
+    assert spamguard("models", "rollback", "--reason", "complaints", "--models", str(folder)).code == 0

@@ -45,6 +45,7 @@ def test_a_batch_that_waits_for_its_broker_makes_a_worker_unready_but_not_dead(
 ) -> None:
     with health.batch_in_hand():
         clock.advance(STALE_POLL_S)
+        health.polled()
         assert health.alive()
         (reason,) = health.waiting_for()
         assert "do the brokers answer?" in reason
@@ -55,4 +56,11 @@ def test_a_batch_that_waits_for_its_broker_makes_a_worker_unready_but_not_dead(
 def test_a_batch_that_never_ends_is_dead(health: Health, clock: ManualClock) -> None:
     with health.batch_in_hand():
         clock.advance(STUCK_BATCH_S)
+        health.polled()
+        assert not health.alive()
+
+
+def test_a_loop_that_does_not_poll_is_dead_with_a_batch_in_hand_too(health: Health, clock: ManualClock) -> None:
+    with health.batch_in_hand():
+        clock.advance(STALE_POLL_S)
         assert not health.alive()
