@@ -26,6 +26,7 @@ from spamguard.core.scorer import ModelArrays, ViewArrays
 from spamguard.types import Category
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
+from spamguard_training.padding import padded
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard_training.recipe import Candidate, Recipe
 
@@ -151,7 +152,8 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
     progress("final fit", steps - 2, steps)
     chosen = recipe.candidates[best]
     model = classifier(chosen.classifier, chosen.strength, recipe.seed)
-    model.fit(matrix, data.spam, sample_weight=data.weights)
+    taught = _taught(union, matrix, data, np.arange(len(data.rows)), recipe)
+    model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
     weights = (model.coef_[0] * slope).astype(np.float32)
     intercept = float(model.intercept_[0] * slope + offset)
     progress("categories", steps - 1, steps)
@@ -187,16 +189,38 @@ def _out_of_fold(
         union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
         matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
         held_out = union.transform([data.texts[i] for i in unseen])
+        taught = _taught(union, matrix, data, seen, recipe)
         step += 1
         for place, candidate in enumerate(recipe.candidates):
             progress(f"fold {fold + 1} of {recipe.folds}: {candidate.classifier} C={candidate.strength:g}", step, steps)
             model = classifier(candidate.classifier, candidate.strength, recipe.seed)
-            model.fit(matrix, data.spam[seen], sample_weight=data.weights[seen])
+            model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
             scores[place][unseen] = model.decision_function(held_out)
             step += 1
         if kept is not None:
             _keep(kept, np.stack([found[unseen] for found in scores]))
     return scores
+
+
+class _Taught(NamedTuple):
+    """What a classifier is fitted on."""
+
+    matrix: sp.csr_matrix
+    spam: NDArray[np.bool_]
+    weights: Floats
+
+
+def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
+    """Return the rows at `seen`, whose features `matrix` holds, and their padded copies where the recipe wants them."""
+    spam, weights = data.spam[seen], data.weights[seen]
+    copies = padded(data.rows, data.weights, seen, recipe.padding, recipe.seed)
+    if not copies.texts:
+        return _Taught(matrix, spam, weights)
+    return _Taught(
+        sp.vstack([matrix, union.transform(normalized(copies.texts))], format="csr"),
+        np.concatenate([spam, data.spam[copies.places]]),
+        np.concatenate([weights, data.weights[copies.places] * recipe.padding_weight]),
+    )
 
 
 def _keep(path: Path, scores: Floats) -> None:
@@ -223,7 +247,8 @@ def score_unseen(data: Data, seen: NDArray[np.int64], unseen: NDArray[np.int64],
     matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
     first = recipe.candidates[0]
     model = classifier(first.classifier, first.strength, recipe.seed)
-    model.fit(matrix, data.spam[seen], sample_weight=data.weights[seen])
+    taught = _taught(union, matrix, data, seen, recipe)
+    model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
     found: Floats = model.decision_function(union.transform([data.texts[i] for i in unseen]))
     return found
 
