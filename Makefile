@@ -7,7 +7,7 @@ MODELS ?= models
 LOCKED := --disable-pip-version-check --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults env check format kafka kafka-jars kafka-stop model bench lock clean
+.PHONY: help demo test faults env check format contract kafka kafka-jars kafka-stop model bench lock clean
 
 ##@ Start here
 help: ## show this help
@@ -36,6 +36,9 @@ check: $(VENV)/.dev ## formatting, lint, types, the layers of the house
 format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+contract: $(VENV)/.dev ## renew the contract's files from the types (docs/contract)
+	@$(BIN)/python -m spamguard.contract docs/contract
 
 bench: $(VENV)/.dev ## measure speed against the plain way and service; with Kafka's jars the whole service too
 	$(BIN)/python tests/bench/run.py --write

@@ -84,6 +84,27 @@ class Settings(BaseSettings):
     dead_letter_flood: int = Field(
         100, ge=1, description="more dead letters than this within a minute raise an alarm and mark the worker degraded"
     )
+    gateway_host: str = Field("127.0.0.1", description="where the HTTP gateway listens; put TLS in front of any other")
+    gateway_port: int = Field(8080, ge=0, le=65535, description="its port; 0 takes any free one")
+    gateway_keys: Path = Field(
+        Path("spamguard-keys.json"), description="file of its keys, hashed; looked at every second"
+    )
+    gateway_kafka: bool = Field(
+        True, description="let it publish decisions and review copies, so that blocks can be undone"
+    )
+    gateway_keeps_blocked: bool = Field(
+        False, description="without Kafka: the callers keep every message they are told to block, so it may be blocked"
+    )
+    gateway_deadline_ms: int = Field(
+        500, ge=1, le=60_000, description="when it answers a request that names no deadline"
+    )
+    gateway_fail: Literal["open", "closed"] = Field(
+        "open", description="without a decision at the deadline: open allows, closed answers 504"
+    )
+    gateway_max_body_bytes: int = Field(1 << 20, ge=1024, le=32 << 20, description="longest body of a request")
+    gateway_max_messages: int = Field(500, ge=1, le=10_000, description="most messages in a request")
+    gateway_max_waiting: int = Field(5000, ge=1, description="messages without an answer beyond which it refuses more")
+    gateway_max_connections: int = Field(1024, ge=1, description="connections beyond which it refuses more")
     metrics_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz are served")
     metrics_port: int = Field(9464, ge=0, le=65535, description="their port; 0 takes any free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

@@ -101,6 +101,14 @@ class AlreadyRunning(SpamguardError):
     retriable = True
 
 
+class NoAnswer(SpamguardError):
+    """The gateway at {url} gave no decision ({detail}). The message is yours to hold or to let pass; asking again is
+    safe.
+    """
+
+    retriable = True
+
+
 class MissingExtra(SpamguardError):
     """`{command}` needs the extra '{extra}', which is not installed. In a source tree: make env; elsewhere install
     spamguard as before, with [{extra}] behind its name.

@@ -15,8 +15,8 @@ SCHEMA_VERSION = 1
 class Action(StrEnum):
     """What the machine does with a message."""
 
-    ALLOW = "allow"
-    BLOCK = "block"
+    ALLOW = "allow"  #: deliver it
+    BLOCK = "block"  #: do not deliver it
 
 
 class Reason(StrEnum):
@@ -34,41 +34,42 @@ class Reason(StrEnum):
     ALLOW_ALL = "allow_all"  #: the kill switch is on
     REVIEW_UNAVAILABLE = "review_unavailable"  #: the review copy could not be stored, so the block was not published
     SCORING_FAILED = "scoring_failed"  #: the scorer raised; the message passes, counted and marked degraded
+    UNANSWERED = "unanswered"  #: over HTTP: no decision within the caller's deadline; allowed by the fail policy
 
 
 class Category(StrEnum):
     """What kind of spam it is, as the label policy groups it."""
 
-    FRAUD = "fraud"
-    ILLEGAL = "illegal"
-    GAMBLING = "gambling"
-    LOAN = "loan"
-    MARKETING = "marketing"
-    OTHER = "other"
+    FRAUD = "fraud"  #: phishing, impersonation, false prizes and refunds, task and investment fraud
+    ILLEGAL = "illegal"  #: invoices, papers, weapons, drugs, exam cheating; adult services
+    GAMBLING = "gambling"  #: casinos, betting, tips for them
+    LOAN = "loan"  #: loans, cash-out of cards, mass collection threats
+    MARKETING = "marketing"  #: promotion of goods and services
+    OTHER = "other"  #: harassment, chain letters, and what fits nowhere
 
 
 class Mode(StrEnum):
     """Whether decisions bind: `enforce` blocks, `observe` always allows and says what it would have done."""
 
-    ENFORCE = "enforce"
-    OBSERVE = "observe"
+    ENFORCE = "enforce"  #: blocks bind
+    OBSERVE = "observe"  #: everything is allowed; `would_be` says what it would have been
 
 
 class DeadReason(StrEnum):
     """Why a record could not become a message; only a record without a readable message id gets here."""
 
     EMPTY = "empty"  #: the record has no value (a tombstone)
-    NOT_JSON = "not_json"
-    NOT_AN_OBJECT = "not_an_object"
+    NOT_JSON = "not_json"  #: the value cannot be read as JSON
+    NOT_AN_OBJECT = "not_an_object"  #: JSON, but no object
     NO_MESSAGE_ID = "no_message_id"  #: none, or one that is no string, empty, or longer than a thousand characters
 
 
 class Concat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a part stands in a long SMS."""
 
-    ref: int
-    total: int
-    seq: int
+    ref: int  #: the same for all parts of one SMS
+    total: int  #: how many parts there are
+    seq: int  #: which part this is, from 1
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -79,24 +80,24 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     """
 
     message_id: str  #: the gateway's id; the only field without which there is no decision
-    sender: str = ""
-    recipient: str = ""
-    text: str | None = None
-    payload_hex: str | None = None  #: the raw user data, for gateways that do not decode
+    sender: str = ""  #: who sent it, as the network says: a number, a short code, a name; forgeable
+    recipient: str = ""  #: whom it is for
+    text: str | None = None  #: the whole text, parts joined
+    payload_hex: str | None = None  #: the raw user data without its header, for gateways that do not decode
     encoding: str | None = None  #: gsm7, ucs2, gbk, latin1, utf8
     protocol: str | None = None  #: smpp, cmpp, sgip, smgp: gives `data_coding` its meaning
-    data_coding: int | None = None
+    data_coding: int | None = None  #: the protocol's number for the encoding
     kind: str = "text"  #: text, binary, receipt
     direction: str = "MT"  #: MO, MT, AO, transit
-    received_at: str | int | None = None
-    operator: str | None = None
-    tenant: str = ""
-    account: str | None = None
-    udh_hex: str | None = None
-    concat: Concat | None = None
+    received_at: str | int | None = None  #: RFC 3339 with an offset (UTC without one), or epoch milliseconds
+    operator: str | None = None  #: the network it came from
+    tenant: str = ""  #: whose traffic it is; over HTTP the key's own when left out
+    account: str | None = None  #: the authenticated account it was handed in by
+    udh_hex: str | None = None  #: the user data header
+    concat: Concat | None = None  #: where this part stands in a long SMS that was not joined
     consent: str = "unknown"  #: opt_in, opt_out, unknown
-    trace_id: str | None = None
-    schema_version: int = SCHEMA_VERSION
+    trace_id: str | None = None  #: yours, to follow a message through your systems
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class DefectiveMessage(Message, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -124,86 +125,124 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What the machine does with one message, and why; version 1 of the contract."""
 
-    decision_id: str
-    message_id: str
-    action: Action
+    decision_id: str  #: the same for every repeat; keep the first
+    message_id: str  #: the message's
+    action: Action  #: what to do with the message
     would_be: Action  #: what enforcement would do: differs from `action` in observe mode, under the kill switch, …
-    reason: Reason
+    reason: Reason  #: why
     guard: str | None = None  #: which guard protected the message, when the reason is `guard`
     score: float | None = None  #: calibrated probability of spam; absent for what was never scored
-    ham_cutoff: float
-    spam_cutoff: float
+    ham_cutoff: float  #: below this score a message is allowed
+    spam_cutoff: float  #: from this score on it is spam
     review: bool = False  #: offered for review
     category: Category | None = None  #: the kind of spam, for blocked and unsure messages
     clues: tuple[Clue, ...] = ()  #: at most five, strongest first, for blocked and unsure messages
-    campaign_id: str | None = None
+    campaign_id: str | None = None  #: the same for near-identical messages sent in bulk
     model: str  #: name/version of the model
     policy: str  #: name of the policy
-    code_version: str
+    code_version: str  #: release of spamguard
     degraded: bool = False  #: something that should have been done could not be
     late: bool = False  #: judged longer after it was received than the configured limit
     defects: tuple[str, ...] = ()  #: names of message fields that could not be read
     breaker: bool = False  #: allowed because the tenant's breaker is open; the reason is `observed`
     suggested_smpp_status: int = 0  #: command_status for a gateway that answers in SMPP; 0 is ESME_ROK
-    timings: Timings | None = None
+    timings: Timings | None = None  #: how long it took
     decided_at: str  #: RFC 3339, UTC
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class ReviewCopy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A message with its decision, as the reviewers get it; acknowledged before a block is published."""
 
-    decision: Decision
-    message: Message
-    source: str  #: topic-partition@offset of the record, or the HTTP request
-    schema_version: int = SCHEMA_VERSION
+    decision: Decision  #: as it is published, unless this copy is not acknowledged
+    message: Message  #: the whole message
+    source: str  #: topic-partition@offset of the record, or http/tenant
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class ShadowOpinion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one model says of a message, at its own cutoffs."""
 
     model: str  #: name/version
-    score: float | None
-    ham_cutoff: float
-    spam_cutoff: float
-    would_be: Action
-    reason: Reason
-    category: Category | None
+    score: float | None  #: calibrated probability of spam
+    ham_cutoff: float  #: below this score it allows
+    spam_cutoff: float  #: from this score on it calls it spam
+    would_be: Action  #: what it would do
+    reason: Reason  #: why
+    category: Category | None  #: the kind of spam
 
 
 class ShadowReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message on which champion and challenger would act differently; never its text or a number."""
 
-    decision_id: str
-    message_id: str
+    decision_id: str  #: the decision they differ on
+    message_id: str  #: the message's
     outcome: str  #: would_block: only the challenger blocks; would_allow: only the champion does
-    champion: ShadowOpinion
-    challenger: ShadowOpinion
-    decided_at: str
-    schema_version: int = SCHEMA_VERSION
+    champion: ShadowOpinion  #: the model that decides
+    challenger: ShadowOpinion  #: the model that scores along
+    decided_at: str  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The coordinates and reason of a record without a readable message id; never its text."""
 
-    reason: DeadReason
-    topic: str
-    partition: int
-    offset: int
-    size_bytes: int
-    seen_at_ms: int
-    schema_version: int = SCHEMA_VERSION
+    reason: DeadReason  #: why
+    topic: str  #: where the record stands
+    partition: int  #: its partition
+    offset: int  #: its offset
+    size_bytes: int  #: how long its value is
+    seen_at_ms: int  #: when it was read, epoch milliseconds
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What somebody switched, and why: the value of a record on the control topic; its key names the switch."""
 
-    on: bool
+    on: bool  #: whether the switch is on; off takes an earlier order back
     mode: Mode | None = None  #: the mode that is ordered, where the switch is a mode
-    reason: str = ""
-    who: str = ""
+    reason: str = ""  #: why
+    who: str = ""  #: who ordered it, as the command was told; proves nothing
     since: str = ""  #: RFC 3339, UTC
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A blocked message that a reviewer let go: deliver it, once a `release_id`."""
+
+    release_id: str  #: the same for every repeat; deliver for the first
+    decision_id: str  #: the decision that is undone
+    message_id: str  #: the message's
+    message: Message | None = None  #: the whole message, for gateways that did not keep it
+    reason: str = ""  #: why it is good
+    who: str = ""  #: who released it
+    released_at: str  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What a reader says a message is, for training; later labels of one `decision_id` and reader replace earlier."""
+
+    message_id: str  #: the message's
+    decision_id: str  #: the decision it is a verdict on
+    label: str  #: spam, ham
+    category: Category | None = None  #: the kind of spam
+    reader: str = ""  #: who read it, as a pseudonym
+    trust: float = 1.0  #: how much the reader's word counts, 0 to 1
+    labelled_at: str  #: RFC 3339, UTC
+    source: str = ""  #: what it came from: review, complaint, front line
+    text: str | None = None  #: the text, where the operator chose to publish it
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """Why an HTTP request got no decisions (RFC 9457); it never repeats what was sent."""
+
+    type: str  #: a name of the kind of problem that never changes its meaning
+    title: str  #: the kind of problem in a sentence
+    status: int  #: the HTTP status
+    detail: str = ""  #: what to do about it
+    places: tuple[int, ...] = ()  #: which messages of a list are meant, from 0; the first hundred
 
 
 class Partition(msgspec.Struct, frozen=True, order=True, gc=False):

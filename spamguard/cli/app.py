@@ -38,6 +38,7 @@ COMMANDS: Final = {
         RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"
     ),
     "serve": Command(RUN, "Read messages from Kafka and publish decisions until stopped.", "spamguard.cli.serve"),
+    "gateway": Command(RUN, "Answer HTTP requests for decisions until stopped.", "spamguard.cli.gateway"),
     "allow-all": Command(
         RUN, "Stop all blocking, on every worker within two seconds, and back.", "spamguard.cli.control"
     ),
@@ -93,6 +94,8 @@ EXTRAS: Final = {
     "joblib": "train",
     "matplotlib": "train",
     "spamguard_training": "train",
+    "starlette": "gateway",
+    "uvicorn": "gateway",
 }
 
 _HELP: Final = """

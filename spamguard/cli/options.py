@@ -15,15 +15,16 @@ from spamguard.types import Mode
 
 KAFKA: Final = "Kafka"
 JUDGING: Final = "Model and policy"
+HTTP: Final = "HTTP"
 WATCHING: Final = "Metrics and logs"
 
 
-def setting(name: str, panel: str | None = None) -> Any:
-    """Return the option that stands for a setting."""
+def setting(name: str, panel: str | None = None, option: str | None = None) -> Any:
+    """Return the option that stands for a setting, called like it or by a shorter name."""
     field = Settings.model_fields[name]
     default = "none" if field.default is None else str(field.default)
     return typer.Option(
-        f"--{name.replace('_', '-')}",
+        f"--{option or name.replace('_', '-')}",
         help=f"{escape(field.description or '')} [dim](default {escape(default)}; {PREFIX}{name.upper()})[/]",
         rich_help_panel=panel,
         show_default=False,
@@ -41,5 +42,12 @@ ModeOption = Annotated[Mode | None, setting("mode", JUDGING)]
 Preset = Annotated[Literal["standard", "fraud-only"] | None, setting("preset", JUDGING)]
 MetricsHost = Annotated[str | None, setting("metrics_host", WATCHING)]
 MetricsPort = Annotated[int | None, setting("metrics_port", WATCHING)]
+GatewayHost = Annotated[str | None, setting("gateway_host", HTTP, "host")]
+GatewayPort = Annotated[int | None, setting("gateway_port", HTTP, "port")]
+GatewayKeys = Annotated[Path | None, setting("gateway_keys", HTTP, "keys-file")]
+GatewayKafka = Annotated[bool | None, setting("gateway_kafka", HTTP, "kafka/--no-kafka")]
+GatewayKeepsBlocked = Annotated[bool | None, setting("gateway_keeps_blocked", HTTP, "keeps-blocked/--no-keeps-blocked")]
+GatewayDeadline = Annotated[int | None, setting("gateway_deadline_ms", HTTP, "deadline-ms")]
+GatewayFail = Annotated[Literal["open", "closed"] | None, setting("gateway_fail", HTTP, "fail")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"] | None, setting("log_level", WATCHING)]
 LogFormat = Annotated[Literal["json", "text"] | None, setting("log_format", WATCHING)]

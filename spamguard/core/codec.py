@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from spamguard.core.sms import mend, payload_fault
 from spamguard.types import SCHEMA_VERSION, Concat, DeadReason, DefectiveMessage, Message, Partition
 
 _DECODER: Final = msgspec.json.Decoder(Message)
+_LIST_DECODER: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ENCODER: Final = msgspec.json.Encoder()
 _TEXT_FIELDS: Final = frozenset(
     ("sender", "recipient", "text", "payload_hex", "encoding", "protocol", "kind", "direction", "operator", "tenant",
@@ -63,17 +65,42 @@ def decode_message(value: bytes | None) -> Message | DeadReason:
     return _decode_leniently(value)
 
 
-def _decode_leniently(value: bytes) -> Message | DeadReason:
+def decode_messages(value: bytes) -> list[Message | DeadReason] | DeadReason:
+    """Return the messages of a JSON list, or why one could not be read in its place, or why there is no list.
+
+    >>> decode_messages(b'[{"message_id": "m1"}, {"text": "no id"}, 7]')[1:]
+    [<DeadReason.NO_MESSAGE_ID: 'no_message_id'>, <DeadReason.NOT_AN_OBJECT: 'not_an_object'>]
+    """
+    try:
+        return [decode_message(bytes(one)) for one in _LIST_DECODER.decode(value)]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    found, encoding_fault = _read_leniently(value, deepest=_DEEPEST + 1)
+    if isinstance(found, DeadReason):
+        return found
+    if not isinstance(found, list):
+        return DeadReason.NOT_AN_OBJECT
+    faults = ("encoding",) if encoding_fault else ()
+    return [message_from(one, faults=faults) if isinstance(one, dict) else DeadReason.NOT_AN_OBJECT for one in found]
+
+
+def _read_leniently(value: bytes, *, deepest: int) -> tuple[Any, bool]:
+    """Return what a JSON text says, or NOT_JSON, and whether it was in another encoding."""
     text, encoding_fault = _decoded(value)
     try:
-        found = _loads(text)
+        return _loads(text), encoding_fault
     except RecursionError:
-        try:
-            found = _loads(_shallow(text))
-        except ValueError:
-            return DeadReason.NOT_JSON
+        with suppress(ValueError):
+            return _loads(_shallow(text, deepest)), encoding_fault
     except ValueError:
-        return DeadReason.NOT_JSON
+        pass
+    return DeadReason.NOT_JSON, encoding_fault
+
+
+def _decode_leniently(value: bytes) -> Message | DeadReason:
+    found, encoding_fault = _read_leniently(value, deepest=_DEEPEST)
+    if isinstance(found, DeadReason):
+        return found
     if not isinstance(found, dict):
         return DeadReason.NOT_AN_OBJECT
     return message_from(found, faults=("encoding",) if encoding_fault else ())
@@ -104,17 +131,17 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
-def _shallow(text: str) -> str:
-    """Return a JSON text with null for whatever lies deeper than `_DEEPEST`."""
+def _shallow(text: str, deepest: int) -> str:
+    """Return a JSON text with null for whatever lies deeper than so many levels."""
     pieces: list[str] = []
     depth = behind = 0
     for match in _STRING_OR_BRACKET.finditer(text):
         if match.group() in "[{":
             depth += 1
-            if depth == _DEEPEST + 1:
+            if depth == deepest + 1:
                 pieces += (text[behind : match.start()], "null")
         elif match.group() in "]}":
-            if depth == _DEEPEST + 1:
+            if depth == deepest + 1:
                 behind = match.end()
             depth -= 1
     return "".join(pieces) + text[behind:]
@@ -195,6 +222,16 @@ def decision_id(partition: Partition, offset: int) -> str:
     """
     place = f"{partition.topic}\0{partition.number}\0{offset}".encode()
     return hashlib.blake2b(place, digest_size=16).hexdigest()
+
+
+def http_decision_id(tenant: str, message_id: str) -> str:
+    """Return the id of the decision on a message asked for over HTTP: the same however often it is asked.
+
+    >>> http_decision_id("acme", "m1") == http_decision_id("acme", "m1") != http_decision_id("other", "m1")
+    True
+    """
+    asked = f"http\0{len(tenant)}\0{tenant}\0{message_id}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(asked, digest_size=16).hexdigest()
 
 
 def received_ms(message: Message) -> int | None:

@@ -1,21 +1,29 @@
-"""How does a worker become a process: event loop, signals, garbage collector, switch interval?"""
+"""How does a worker or a gateway become a process: event loop, signals, garbage collector, switch interval?"""
 
 import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
-
-from spamguard.service.worker import Worker
+from typing import Final, Protocol
 
 #: The interpreter hands the lock over after this long. Its default of 5 ms lets a scoring slice delay every heartbeat
 #: and fetch by that much; docs/why.md has the latencies measured under both.
 SWITCH_INTERVAL_S: Final = 0.0005
 
 
-def run_until_stopped(worker: Worker) -> None:
+class Stoppable(Protocol):
+    """A worker or a gateway."""
+
+    def stop(self) -> None:
+        """Ask it to finish what is in hand and return from `run`."""
+
+    async def run(self, *, on_serving: Callable[[], Awaitable[None] | None] | None = None) -> None:
+        """Serve until stopped."""
+
+
+def run_until_stopped(worker: Stoppable) -> None:
     """Run a worker as this process's main job: uvloop, signals, and a collector that leaves the model alone."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
