@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     review_topic: str = Field("sms.review", description="topic of review copies, acknowledged before a block")
     dead_letter_topic: str = Field("sms.dead-letter", description="topic of records without a readable message id")
     control_topic: str = Field("sms.control", description="compacted topic of switches: allow-all, modes, the breaker")
+    released_topic: str = Field("sms.released", description="topic of blocked messages that reviewers released")
+    labels_topic: str = Field("sms.labels", description="topic of reviewers' labels, without texts")
     control_file: Path = Field(
         Path("/run/spamguard/allow-all"),
         description="while this file exists everything is allowed, whatever Kafka says",
@@ -72,6 +74,9 @@ class Settings(BaseSettings):
     shadow_sample: float = Field(0.01, ge=0, le=1, description="share of the disagreements that go there")
     mode: Mode = Field(Mode.ENFORCE, description="enforce blocks; observe allows and says what it would have done")
     preset: Literal["standard", "fraud-only"] = Field("standard", description="which categories of spam are blocked")
+    reference: Path | None = Field(
+        None, description="calm traffic to measure drift against, from spamguard drift; the model's own when unset"
+    )
     late_after_s: float = Field(60.0, gt=0, description="decisions later than this after reception are marked late")
     breaker: bool = Field(True, description="turn a tenant to observe when its block rate jumps far above its baseline")
     breaker_ratio: float = Field(5.0, gt=1, description="how many times the baseline's odds open the breaker")
@@ -105,6 +110,28 @@ class Settings(BaseSettings):
     gateway_max_messages: int = Field(500, ge=1, le=10_000, description="most messages in a request")
     gateway_max_waiting: int = Field(5000, ge=1, description="messages without an answer beyond which it refuses more")
     gateway_max_connections: int = Field(1024, ge=1, description="connections beyond which it refuses more")
+    review_database: str = Field(
+        "sqlite:///spamguard-review.db",
+        description="database of the review application: sqlite:///FILE or postgresql://USER@HOST/NAME",
+        repr=False,
+    )
+    review_key_file: Path | None = Field(
+        None,
+        description="keys that encrypt numbers in it; beside SQLite's file, and made at the first start, when unset",
+    )
+    review_group: str = Field("spamguard-review", description="consumer group of the review application")
+    review_host: str = Field("127.0.0.1", description="where the review pages are served")
+    review_port: int = Field(8464, ge=0, le=65535, description="their port; 0 takes any free one")
+    review_secure_cookies: bool = Field(
+        False, description="send the login's cookie over HTTPS only; true behind a proxy that speaks TLS"
+    )
+    review_keep_days: int = Field(30, ge=1, le=3650, description="days after which texts and numbers are deleted")
+    review_second_share: float = Field(0.1, ge=0, le=1, description="share of items that a second person reads too")
+    review_lot_share: float = Field(
+        0.02, ge=0, le=1, description="share of blocked and unsure messages drawn by lot, for honest error rates"
+    )
+    review_case_due_h: float = Field(24.0, gt=0, description="hours within which a case is to be answered")
+    review_session_h: float = Field(8.0, gt=0, le=72, description="hours after which a login ends")
     metrics_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz are served")
     metrics_port: int = Field(9464, ge=0, le=65535, description="their port; 0 takes any free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

@@ -115,3 +115,39 @@ class MissingExtra(SpamguardError):
     """
 
     exit_code = 7
+
+
+class DatabaseUnfit(SpamguardError):
+    """The review database cannot be used: {detail}. `spamguard review check` says what it should be."""
+
+    exit_code = 8
+
+
+class Forbidden(SpamguardError):
+    """The role {role} does not allow this ({permission}). Ask a lead or an administrator."""
+
+    exit_code = 8
+
+
+class NotThere(SpamguardError):
+    """There is no such {what}. It may be older than the retention, or its number mistyped."""
+
+    exit_code = 8
+
+
+class Conflict(SpamguardError):
+    """It was not done: {detail}. Load it again and look once more."""
+
+    exit_code = 8
+
+
+class LoginRefused(SpamguardError):
+    """The login was refused: {detail}. `spamguard review users reset-password NAME` gives a new password."""
+
+    exit_code = 8
+
+
+class ReviewInvalid(SpamguardError):
+    """What was given cannot be taken as it is: {detail}."""
+
+    exit_code = 8

@@ -157,6 +157,37 @@ class ReviewCopy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     decision: Decision  #: as it is published, unless this copy is not acknowledged
     message: Message  #: the whole message
     source: str  #: topic-partition@offset of the record, or http/tenant
+    chance: float | None = None  #: with which an allowed message was drawn by lot; absent when it is here for a reason
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A blocked message that is to be delivered after all; repeats carry the same `release_id`: keep the first."""
+
+    release_id: str  #: made of the decision's id
+    decision_id: str  #: the block that it takes back
+    message: Message  #: whole, with sender and recipient
+    reason: str  #: verdict: a reviewer called it ham; case: a subscriber's complaint was right
+    released_by: str  #: the reviewer's account
+    released_at: str  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What reviewers say of a message and its near-identical copies; never its text or a number."""
+
+    label_id: str  #: made of the item and its verdict; a withdrawal repeats it
+    decision_id: str  #: a decision on one of the messages
+    message_id: str  #: the message it was made on
+    label: str  #: spam, ham
+    category: str | None = None  #: by the label policy
+    reader: str  #: the reviewer's account
+    trust: str  #: one: one reader; two: two readers agree; settled: a lead decided between two
+    copies: int = 1  #: near-identical messages it stands for
+    model: str  #: name/version of the model whose decision was read
+    score: float | None = None  #: the score that decision had
+    labelled_at: str  #: RFC 3339, UTC
+    withdrawn: bool = False  #: the reviewer took it back
     schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
@@ -201,37 +232,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 
     on: bool  #: whether the switch is on; off takes an earlier order back
     mode: Mode | None = None  #: the mode that is ordered, where the switch is a mode
+    model: str | None = None  #: the model that is to decide, where the switch is the model
     reason: str = ""  #: why
     who: str = ""  #: who ordered it, as the command was told; proves nothing
     since: str = ""  #: RFC 3339, UTC
-    schema_version: int = SCHEMA_VERSION  #: version of the contract
-
-
-class Release(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A blocked message that a reviewer let go: deliver it, once a `release_id`."""
-
-    release_id: str  #: the same for every repeat; deliver for the first
-    decision_id: str  #: the decision that is undone
-    message_id: str  #: the message's
-    message: Message | None = None  #: the whole message, for gateways that did not keep it
-    reason: str = ""  #: why it is good
-    who: str = ""  #: who released it
-    released_at: str  #: RFC 3339, UTC
-    schema_version: int = SCHEMA_VERSION  #: version of the contract
-
-
-class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """What a reader says a message is, for training; later labels of one `decision_id` and reader replace earlier."""
-
-    message_id: str  #: the message's
-    decision_id: str  #: the decision it is a verdict on
-    label: str  #: spam, ham
-    category: Category | None = None  #: the kind of spam
-    reader: str = ""  #: who read it, as a pseudonym
-    trust: float = 1.0  #: how much the reader's word counts, 0 to 1
-    labelled_at: str  #: RFC 3339, UTC
-    source: str = ""  #: what it came from: review, complaint, front line
-    text: str | None = None  #: the text, where the operator chose to publish it
     schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 

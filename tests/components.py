@@ -2,14 +2,18 @@
 
 A pytest plugin, loaded by conftest.py. A component that is missing skips its tests with a reason and the command that
 brings it; the end of the run repeats each of them once. `SPAMGUARD_REQUIRE` turns such a skip into a failure: a comma
-list of components (`kafka`), or `all`, under which no test whatsoever may be skipped.
+list of components (`kafka`, `postgresql`), or `all`, under which no test whatsoever may be skipped.
 """
 
 import asyncio
+import getpass
 import importlib.util
 import inspect
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -60,6 +64,68 @@ def kafka() -> Iterator[str]:
         missing("kafka", f"real Kafka: {reason.rstrip('.')}", enable="make kafka-jars")
     with launcher.KafkaNode() as node:
         yield node.bootstrap
+
+
+class PostgresNode:
+    """A PostgreSQL of this run's own, in a folder that is gone afterwards, reached by a socket alone."""
+
+    def __init__(self, binaries: Path) -> None:
+        self._binaries = binaries
+        self._folder = Path(tempfile.mkdtemp(prefix="spamguard-pg-"))
+        self._user = "postgres" if os.getuid() == 0 else getpass.getuser()
+        self._number = 0
+
+    def _command(self, name: str, *arguments: str) -> list[str]:
+        """Return a command line that runs as somebody unprivileged; PostgreSQL refuses to be root."""
+        command = [str(self._binaries / name), *arguments]
+        return (
+            ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups", *command]
+            if (os.getuid() == 0)
+            else command
+        )
+
+    def __enter__(self) -> "PostgresNode":
+        if os.getuid() == 0:
+            shutil.chown(self._folder, self._user)
+        data = str(self._folder / "data")
+        made = self._command("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        subprocess.run(made, check=True, capture_output=True, cwd="/")
+        options = f"-k {self._folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
+        begun = self._command("pg_ctl", "-D", data, "-w", "-l", str(self._folder / "log"), "-o", options, "start")
+        subprocess.run(begun, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ended = self._command("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
+        subprocess.run(ended, check=False, capture_output=True, cwd="/")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def new_database(self) -> str:
+        """Return the address of a database that nobody has used."""
+        import psycopg
+
+        self._number += 1
+        name = f"test_{self._number}"
+        with psycopg.connect(f"host={self._folder} user=postgres dbname=postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql://postgres@/{name}?host={self._folder}"
+
+
+def postgres_binaries() -> Path | None:
+    """Return the folder of PostgreSQL's programs; Debian keeps them out of the PATH."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "initdb").is_file()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresNode]:
+    """A real PostgreSQL that lives as long as this run."""
+    binaries = postgres_binaries()
+    if binaries is None:
+        missing("postgresql", "real PostgreSQL: initdb is not installed", enable="apt-get install postgresql")
+    with PostgresNode(binaries) as node:
+        yield node
 
 
 @pytest.fixture

@@ -121,6 +121,9 @@ PANELS: Final = (
     Panel("Challenger against champion", "Messages both scored: would_block is what only the challenger blocks.",
           {"{{outcome}}": _rate("spamguard_shadow_total", "outcome"),
            "dropped: {{reason}}": _rate("spamguard_shadow_dropped_total", "reason")}, unit="ops"),
+    Panel("Has the traffic moved?", "Index of the last hour against the reference: below 0.1 calm, above 0.25 moved.",
+          {"{{feature}}": f"max by (feature) (spamguard_drift_psi{HERE})",
+           "messages counted": f"sum(spamguard_drift_messages{HERE}) / 1e6"}),
 )  # fmt: skip
 
 

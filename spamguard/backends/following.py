@@ -24,14 +24,14 @@ class FollowedModel:
     def __init__(
         self, reference: str, root: Path, *, optional: bool = False, keys: signing.Keys = signing.NO_KEYS
     ) -> None:
-        self._reference = reference
+        self.reference = reference  #: what is followed; another one holds from the next look on
         self._root = root
         self._keys = keys
         self._optional = optional
 
     def look(self) -> Sighting | None:
         """Return what the reference stands for, None for nothing at all. Raises ModelNotFound or ModelRejected."""
-        if self._optional and self._reference not in registry.read_aliases(self._root):
+        if self._optional and self.reference not in registry.read_aliases(self._root):
             return None
         folder = self._folder()
         digest = artifacts.manifest_digest(folder)
@@ -47,6 +47,6 @@ class FollowedModel:
         return artifacts.read_known(self._folder(), self._keys)
 
     def _folder(self) -> Path:
-        folder = registry.resolve(self._reference, self._root)
+        folder = registry.resolve(self.reference, self._root)
         swapped = folder / KUBERNETES_LINK
         return (swapped if swapped.is_dir() else folder).resolve()

@@ -88,6 +88,20 @@ METRICS: Final = (
            "Tenants whose breaker is open on this worker; the log names them (breaker_opened)."),
     Metric("spamguard_breaker_passed_total", "counter", (),
            "Messages that would have been blocked and passed, because their tenant's breaker is open."),
+    Metric("spamguard_drift_psi", "gauge", ("feature",),
+           "How far the last hour's traffic moved from the model's reference: below 0.1 calm, above 0.25 moved."),
+    Metric("spamguard_drift_messages", "gauge", (),
+           "Messages counted in that hour; a feature with too few of them shows nothing."),
+    Metric("spamguard_review_copies_total", "counter", (),
+           "Review copies stored for the reviewers; while blocks go on, it must grow."),
+    Metric("spamguard_review_unreadable_total", "counter", (),
+           "Records of the review topic that could not be read or stored; the log names their place."),
+    Metric("spamguard_review_backlog", "gauge", (),
+           "Items that nobody has read; one that only grows needs more readers, or a lower lot share."),
+    Metric("spamguard_review_outbox", "gauge", (),
+           "Releases and labels that wait to be published; above 0 for long, Kafka is away and good messages wait."),
+    Metric("spamguard_review_overdue", "gauge", (),
+           "Cases that should have been answered by now."),
 )  # fmt: skip
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 

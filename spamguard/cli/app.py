@@ -19,6 +19,7 @@ from spamguard.errors import MissingExtra
 ENTRY_POINTS: Final = "spamguard.commands"
 
 RUN: Final = "Run the filter"
+REVIEW: Final = "Review and complaints"
 ASK: Final = "Ask it"
 MODELS: Final = "Models"
 TRAIN: Final = "Train and compare"
@@ -55,8 +56,23 @@ COMMANDS: Final = {
         "spamguard.cli.loadgen",
     ),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
+    "review": Command(
+        REVIEW,
+        "Serve the pages for reviewers and front-line staff, or look after their accounts.",
+        "spamguard.cli.review",
+    ),
+    "labels": Command(REVIEW, "Write reviewers' verdicts as training rows.", "spamguard.cli.review"),
+    "audit": Command(
+        REVIEW, "Check the log of who did and saw what in the review application.", "spamguard.cli.review"
+    ),
     "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
     "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
+    "replay": Command(
+        ASK, "Judge what was recorded with another model or policy, and show what would change.", "spamguard.cli.replay"
+    ),
+    "drift": Command(
+        ASK, "Show whether recorded traffic still looks like what the model was made for.", "spamguard.cli.drift"
+    ),
     "models": Command(MODELS, "List, show, verify and sign models; say which one decides.", "spamguard.cli.models"),
     "train": Command(
         TRAIN,
@@ -87,15 +103,20 @@ COMMANDS: Final = {
         None,
     ),
 }
-#: Packages that only an extra brings, by the extra's name.
+#: Packages that two extras bring: the one that is meant has the command's name.
+SHARED: Final = frozenset(("starlette", "uvicorn"))
+#: Packages that only one extra brings, by its name.
 EXTRAS: Final = {
     "sklearn": "train",
     "scipy": "train",
     "joblib": "train",
     "matplotlib": "train",
     "spamguard_training": "train",
-    "starlette": "gateway",
-    "uvicorn": "gateway",
+    "sqlalchemy": "review",
+    "alembic": "review",
+    "argon2": "review",
+    "psycopg": "review",
+    "jinja2": "review",
 }
 
 _HELP: Final = """
@@ -148,7 +169,8 @@ class _ReaderGone(BrokenPipeError):
 
 def _missing(error: ImportError, command: str) -> Exception:
     """Return the missing extra that explains a failed import, or the failure itself."""
-    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    package = (error.name or "").partition(".")[0]
+    extra = command if package in SHARED else EXTRAS.get(package)
     return error if extra is None else MissingExtra(command=f"spamguard {command}", extra=extra)
 
 

@@ -80,7 +80,7 @@ def allow_all_on(
         orders.control_file(settings).write(f"{reason} ({who or _who()})")
         screen.say(f"allow-all is on for the workers that see {settings.control_file}; other machines need their own.")
         return
-    _order(settings, ALLOW_ALL, _ordered(True, reason, who))
+    give(settings, ALLOW_ALL, ordered(True, reason, who))
     screen.say("allow-all is on: acknowledged, nothing is blocked within two seconds. Back: spamguard allow-all off")
 
 
@@ -99,7 +99,7 @@ def allow_all_off(
         orders.control_file(settings).remove()
         screen.say(f"{settings.control_file} is gone; what the control topic says holds.")
         return
-    _order(settings, ALLOW_ALL, _ordered(False, reason, who))
+    give(settings, ALLOW_ALL, ordered(False, reason, who))
     screen.say("allow-all is off: acknowledged, blocks bind again within two seconds.")
     if orders.control_file(settings).since() is not None:
         screen.say(f"But {settings.control_file} exists here and holds it on: spamguard allow-all off --file", "yellow")
@@ -171,7 +171,7 @@ def _order_mode(
 ) -> None:
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
     place = place_of(tenant, direction)
-    _order(settings, mode_key(place), _ordered(mode is not None, reason, who, mode))
+    give(settings, mode_key(place), ordered(mode is not None, reason, who, mode))
     said = "no order" if mode is None else f"ordered to {mode}"
     Screen().say(f"{printable(_place(place))}: {said}; acknowledged, every worker obeys within two seconds.")
 
@@ -197,7 +197,7 @@ def close_breaker(
 ) -> None:
     """Close a tenant's breaker: the spam is real, and the block rate of this minute is the new baseline."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
-    _order(settings, f"{BREAKER}/{tenant}", _ordered(False, reason, who))
+    give(settings, f"{BREAKER}/{tenant}", ordered(False, reason, who))
     Screen().say(f"The breaker of {printable(tenant)} closes: acknowledged, every worker obeys within two seconds.")
 
 
@@ -206,14 +206,14 @@ def breaker_on(
 ) -> None:
     """Turn the breakers on, whatever the workers' settings say."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
-    _order(settings, BREAKER, _ordered(True, reason, who))
+    give(settings, BREAKER, ordered(True, reason, who))
     Screen().say("The breakers are on: acknowledged, every worker obeys within two seconds.")
 
 
 def breaker_off(reason: Reason, who: Who = None, brokers: Brokers = None, control_topic: ControlTopic = None) -> None:
     """Turn all breakers off, and close those that are open."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
-    _order(settings, BREAKER, _ordered(False, reason, who))
+    give(settings, BREAKER, ordered(False, reason, who))
     Screen().say("The breakers are off: acknowledged, every worker obeys within two seconds.")
 
 
@@ -225,12 +225,13 @@ def _who() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _ordered(on: bool, reason: str, who: str | None, mode: Mode | None = None) -> Order:
+def ordered(on: bool, reason: str, who: str | None, mode: Mode | None = None) -> Order:
+    """Return an order given now; who is user@host where nobody is named."""
     since = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Order(on=on, mode=mode, reason=reason, who=who or _who(), since=since)
 
 
-def _order(settings: Settings, key: str, order: Order) -> None:
+def give(settings: Settings, key: str, order: Order) -> None:
     """Give an order, or say what to do when Kafka is the problem."""
     try:
         _asked(orders.give_order(settings, key, order))

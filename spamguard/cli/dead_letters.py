@@ -56,7 +56,7 @@ def list_letters(
 ) -> None:
     """Show dead letters: when, why, where the record stands, and its size; at the end how many by reason."""
     settings = _settings(brokers)
-    asyncio.run(_list(Screen(), settings, streams.kafka(settings), since_ms=_moment(since), limit=limit))
+    asyncio.run(_list(Screen(), settings, streams.kafka(settings), since_ms=moment(since), limit=limit))
 
 
 def replay_letters(
@@ -99,7 +99,7 @@ def replay_letters(
             settings,
             streams.kafka(settings),
             chosen,
-            since_ms=_moment(since),
+            since_ms=moment(since),
             to=to or settings.inbound_topic,
             force=force,
             yes=yes,
@@ -116,10 +116,10 @@ def _settings(brokers: str | None) -> Settings:
     return config.load({"brokers": brokers})
 
 
-def _moment(since: str | None, now: datetime | None = None) -> int | None:
-    """Return a moment in epoch milliseconds.
+def moment(since: str | None, now: datetime | None = None) -> int | None:
+    """Return a moment in epoch milliseconds, stated as a time or as how long ago.
 
-    >>> _moment("2h", datetime(2026, 11, 24, 12, tzinfo=UTC)) == _moment("2026-11-24T10:00:00+00:00")
+    >>> moment("2h", datetime(2026, 11, 24, 12, tzinfo=UTC)) == moment("2026-11-24T10:00:00+00:00")
     True
     """
     if since is None:

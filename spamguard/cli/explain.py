@@ -80,8 +80,8 @@ def explain(
     whole = mend(text)
     judged = clip(whole)
     decision = engine.judge_now([Request(Message(message_id="explained", text=whole), "", int(time.time() * 1000))])[0]
-    explanation = engine.holder.judge.scorer.explain_batch([judged], most=clues)[0]
     normalised = normalize(judged)
+    explanation = engine.holder.judge.scorer.read([normalised]).explain([0], [judged], most=clues)[0]
     guard = guard_of(normalised)
     if as_json:
         typer.echo(json.dumps(_as_json(decision, explanation, judged, normalised, guard), ensure_ascii=False, indent=2))

@@ -1,19 +1,24 @@
 """Which models are there, what do they say of themselves, are they whole, and which of them decides?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import typer
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
-from spamguard.cli.options import Models, setting
+from spamguard.cli import control
+from spamguard.cli.control import ControlTopic
+from spamguard.cli.options import Brokers, Models, setting
 from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.core.gate import Finding
 from spamguard.core.manifest import Manifest
+from spamguard.engine.control import MODEL
 from spamguard.errors import ModelNotFound, SpamguardError
 from spamguard.service import catalogue
 
@@ -40,6 +45,7 @@ def register(app: typer.Typer) -> None:
     group.command("promote")(promote)
     group.command("rollback")(rollback)
     group.command("history")(history)
+    group.command("order")(order)
     group.command("prune")(prune)
     app.add_typer(group, name="models")
 
@@ -267,9 +273,7 @@ def promote(
         override = _said(override, "--override")
     move, found = catalogue.promote_model(settings, model, alias=role, who=who, reason=_said(reason), override=override)
     screen = Screen()
-    for finding in found:
-        mark = ("✓", "bold green") if finding.passed else ("✗", "bold red")
-        screen.say(Text.assemble(mark, f" {finding.sentence}"))
+    _show_findings(screen, found)
     if move is None:
         screen.say(f"{role} already stands for this model; nothing moved")
     else:
@@ -289,6 +293,47 @@ def rollback(
     settings = config.load({"models": models})
     move = catalogue.roll_back(settings, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
     _tell(Screen(), move.alias, move.source, move.target)
+
+
+def order(
+    reason: Annotated[str, typer.Option("--reason", help="why; it is shown, logged and kept", show_default=False)],
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="alias, name or name/version")] = None,
+    back: Annotated[bool, typer.Option("--back", help="take the order back: the workers' own setting holds")] = False,
+    override: Annotated[str | None, typer.Option("--override", help="why to go past a closed gate")] = None,
+    who: Annotated[str | None, typer.Option("--who", help="who orders it [dim](default: user@host)[/]")] = None,
+    models: Models = None,
+    brokers: Brokers = None,
+    control_topic: ControlTopic = None,
+) -> None:
+    """Order which model decides, over Kafka: where machines share no folder of models, or an alias cannot be moved.
+
+    The model is checked here as for a promotion, and by every worker before it takes over: one that lacks the model in
+    its own folder, or finds it unfit, goes on with the last good one, raises spamguard_model_rejected and logs why. The
+    order goes before the alias, outlives restarts, and holds until [bold]spamguard models order --back[/].
+    """
+    settings = config.load({"models": models, "brokers": brokers, "control_topic": control_topic})
+    if (model is None) is not back:
+        raise typer.BadParameter("name a model, or take the order back with --back", param_hint="MODEL")
+    why, screen = _said(reason), Screen()
+    if model is None:
+        control.give(settings, MODEL, control.ordered(False, why, who))
+        screen.say("no model is ordered: acknowledged, every worker follows its own setting again.")
+        return
+    name, found = catalogue.fit_for_order(settings, model, override=override)
+    _show_findings(screen, found)
+    if override is not None:
+        why = f"{why} (past the gate: {_said(override, '--override')})"
+    control.give(settings, MODEL, msgspec.structs.replace(control.ordered(True, why, who), model=name))
+    screen.say(
+        f"{name} is ordered: acknowledged; workers that have it swap within a second or two. "
+        "See spamguard_model_info and spamguard_model_rejected. Back: spamguard models order --back"
+    )
+
+
+def _show_findings(screen: Screen, found: Sequence[Finding]) -> None:
+    for finding in found:
+        mark = ("✓", "bold green") if finding.passed else ("✗", "bold red")
+        screen.say(Text.assemble(mark, f" {finding.sentence}"))
 
 
 def _said(reason: str, option: str = "--reason") -> str:

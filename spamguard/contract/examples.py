@@ -153,25 +153,27 @@ EXAMPLES: Final[dict[str, dict[str, msgspec.Struct]]] = {
     },
     "release": {
         "release": Release(
-            release_id="r-0c1f",
+            release_id="0c1f4b7a9d2e6f30",
             decision_id=BLOCKED.decision_id,
-            message_id="m1",
             message=MESSAGE,
-            reason="the subscriber asked for it",
-            who="reader-7",
+            reason="case",
+            released_by="reader-7",
             released_at="2026-11-24T03:30:00Z",
         )
     },
     "label": {
         "label": Label(
-            message_id="m1",
+            label_id="5e2d8c61b0a94f17",
             decision_id=BLOCKED.decision_id,
+            message_id="m1",
             label="spam",
             category=Category.ILLEGAL,
             reader="reader-7",
-            trust=0.9,
+            trust="two",
+            copies=12,
+            model=BLOCKED.model,
+            score=BLOCKED.score,
             labelled_at="2026-11-24T03:31:00Z",
-            source="review",
         )
     },
     "problem": {

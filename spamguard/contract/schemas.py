@@ -82,7 +82,10 @@ BOUNDS: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
     ("Release", "released_at"): _MOMENT,
     ("Label", "label"): {"enum": ["spam", "ham"]},
     ("Label", "labelled_at"): _MOMENT,
-    ("Label", "trust"): _PROBABILITY,
+    ("Label", "trust"): {"enum": ["one", "two", "settled"]},
+    ("Label", "score"): _PROBABILITY,
+    ("Release", "reason"): {"enum": ["verdict", "case"]},
+    ("ReviewCopy", "chance"): _PROBABILITY,
     ("Problem", "status"): {"minimum": 400, "maximum": 599},
 }
 

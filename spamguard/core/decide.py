@@ -26,14 +26,26 @@ SCORE_DIGITS: Final = 6
 SMPP_BLOCKED: Final = 0x0065
 
 
+#: What is said of a message that is not suspected of anything, by reason.
+_PASSED: Final = {reason: Ruling(Action.ALLOW, Action.ALLOW, reason, False) for reason in Reason}
+
+
+class Reading(Protocol):
+    """A batch that a model read once: its scores, and whatever explaining some of its messages needs."""
+
+    @property
+    def scores(self) -> Scores:
+        """Return the scores of all messages."""
+
+    def explain(self, places: Sequence[int], originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+        """Return the clues and the category of the messages at `places`; clues point into their original texts."""
+
+
 class Scorer(Protocol):
     """What deciding needs of a model; the one seam a faster engine has to fit."""
 
-    def score(self, texts: Sequence[str]) -> Scores:
-        """Return the scores of normalised texts."""
-
-    def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
-        """Return the clues and the category of each message; clues point into its original text."""
+    def read(self, texts: Sequence[str]) -> Reading:
+        """Read normalised texts."""
 
 
 class Judge(NamedTuple):
@@ -71,8 +83,9 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
     readable = [index for index, text in enumerate(texts) if text is not None]
     originals = [clip(texts[index] or "") for index in readable]
     normalised = normalize_batch(originals)
-    probability, _, evidence = judge.scorer.score(normalised)
-    scores = np.round(probability, SCORE_DIGITS).tolist()
+    reading = judge.scorer.read(normalised)
+    scores = np.round(reading.scores.probability, SCORE_DIGITS).tolist()
+    evidence = reading.scores.evidence.tolist()
     draft.score_ms = draft.elapsed_ms()
     decisions: list[Decision | None] = [None] * len(requests)
     suspects = []
@@ -83,7 +96,7 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place])
         else:
             suspects.append(place)
-    explanations = judge.scorer.explain_batch([originals[place] for place in suspects], most=MAX_CLUES)
+    explanations = reading.explain(suspects, [originals[place] for place in suspects], most=MAX_CLUES)
     for number, place in enumerate(suspects):
         request = requests[readable[place]]
         guard = guard_of(normalised[place])
@@ -159,8 +172,7 @@ class _Draft:
 
     def allowed(self, request: Request, reason: Reason, score: float | None, *, degraded: bool = False) -> Decision:
         """Return a decision for what is not suspected of anything."""
-        ruling = Ruling(Action.ALLOW, Action.ALLOW, reason, False)
-        return self._decision(request, ruling, score, None, None, (), degraded=degraded)
+        return self._decision(request, _PASSED[reason], score, None, None, (), degraded=degraded)
 
     def suspect(
         self,

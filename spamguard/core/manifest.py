@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from spamguard.core.ageing import Reference
 from spamguard.core.features import View
 
 FORMAT: Final = 1
@@ -66,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     metrics: Mapping[str, Any]
     kinds: tuple[str, ...] = ()
+    reference: Reference | None = None  #: the traffic it was made for; models made before 0.1.0 was released have none
     self_tests: tuple[SelfTest, ...]
     files: Mapping[str, str]  #: sha256 of each file
 

@@ -12,6 +12,7 @@ neither learn nor leak a number.
 """
 
 import re
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -44,6 +45,7 @@ _SHOWN: Final = {ord(char): f"⟨{name}⟩" for name, char in TOKENS.items()}
 
 _HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff"
 _OURS = "\ue000-\ue03f"  # our tokens
+_IS_OURS = re.compile(f"[{_OURS}]")
 _COMMON_TLD = "com|example|cn|net|org|gov|edu|hk|tw|uk|in|sg|my|au|us|de|jp"
 _RARE_TLD = (
     "top|xyz|vip|cc|icu|club|shop|site|online|live|work|info|biz|fun|ltd|link|buzz|life|world|wang|store|app|ink|me|io"
@@ -293,15 +295,19 @@ def normalize(text: str) -> str:
 
 
 class Aligned(NamedTuple):
-    """A normalised text; the character at i came from the original's characters starts[i] to ends[i]."""
+    """A normalised text; the character at i came from the original's characters starts[i] to ends[i].
+
+    Both count from `base` on: several messages are aligned together.
+    """
 
     text: str
-    starts: list[int]
-    ends: list[int]
+    starts: Sequence[int]
+    ends: Sequence[int]
+    base: int = 0
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the original span of a non-empty span of the normalised text."""
-        return self.starts[start], self.ends[end - 1]
+        return self.starts[start] - self.base, self.ends[end - 1] - self.base
 
 
 def align(text: str) -> Aligned:
@@ -310,28 +316,42 @@ def align(text: str) -> Aligned:
     >>> align("加薇 信").span(1, 3)
     (1, 4)
     """
-    codes = np.frombuffer(text.replace("\n", " ").encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return align_batch((text,))[0]
+
+
+def align_batch(texts: Sequence[str]) -> list[Aligned]:
+    """Return the same canonical texts as `normalize_batch`, each with its map back to the original."""
+    if not texts:
+        return []
+    codes = np.frombuffer(
+        "\n".join([text.replace("\n", " ") for text in texts]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32
+    )
     folded = _FOLD[codes]
     kept = np.flatnonzero(folded)
     current: str = folded[kept].tobytes().decode("utf-32-le")
-    starts: list[int] = kept.tolist()
     if _HAS_SEVERAL.search(current):
         pieces = [char.translate(_SEVERAL) for char in current]
-        starts = [start for start, piece in zip(starts, pieces, strict=True) for _ in piece]
+        kept = np.repeat(kept, [len(piece) for piece in pieces])
         current = "".join(pieces)
-    ends = [start + 1 for start in starts]
+    starts = array("q", kept.tobytes())
+    ends = array("q", (kept + 1).tobytes())
     for pattern, replacement in _REWRITES:
         current, starts, ends = _rewrite(current, starts, ends, pattern, replacement)
-    return Aligned(current, starts, ends)
+    aligned = []
+    behind = base = 0
+    for original, text in zip(texts, current.split("\n"), strict=True):
+        until = behind + len(text)
+        aligned.append(Aligned(text, starts[behind:until], ends[behind:until], base))
+        behind, base = until + 1, base + len(original) + 1
+    return aligned
 
 
 def _rewrite(
-    text: str, starts: list[int], ends: list[int], pattern: re.Pattern[str], replacement: _Replacement
-) -> tuple[str, list[int], list[int]]:
+    text: str, starts: "array[int]", ends: "array[int]", pattern: re.Pattern[str], replacement: _Replacement
+) -> "tuple[str, array[int], array[int]]":
     """Return text and offsets after one rewrite; a replacement covers all that it replaced."""
     pieces: list[str] = []
-    new_starts: list[int] = []
-    new_ends: list[int] = []
+    new_starts, new_ends = array("q"), array("q")
     behind = 0
     for match in pattern.finditer(text):
         first, last = match.span()
@@ -340,13 +360,16 @@ def _rewrite(
         new_starts += starts[behind:first]
         new_ends += ends[behind:first]
         if replacement in (_joined, _figures, _letter):  # the characters keep their own places
-            kept = [index for index in range(first, last) if replacement is not _joined or text[index].isalnum()]
-            new_starts += [starts[index] for index in kept]
-            new_ends += [ends[index] for index in kept]
+            for index in range(first, last):
+                if replacement is not _joined or text[index].isalnum():
+                    new_starts.append(starts[index])
+                    new_ends.append(ends[index])
         else:
-            new_starts += [starts[first]] * len(put)
-            new_ends += [ends[last - 1]] * len(put)
+            new_starts += array("q", (starts[first],)) * len(put)
+            new_ends += array("q", (ends[last - 1],)) * len(put)
         behind = last
+    if not behind:
+        return text, starts, ends
     pieces.append(text[behind:])
     return "".join(pieces), new_starts + starts[behind:], new_ends + ends[behind:]
 
@@ -357,4 +380,4 @@ def readable(text: str) -> str:
     >>> readable("转账" + TOKENS["mobile"])
     '转账⟨mobile⟩'
     """
-    return text.translate(_SHOWN)
+    return text.translate(_SHOWN) if _IS_OURS.search(text) else text

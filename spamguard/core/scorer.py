@@ -5,18 +5,29 @@ feature, and an intercept with the calibration folded in. A score is what scikit
 tf, L2 norm per view) and a logistic regression would give, to 1e-9, on whole batches at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spamguard.core.features import Counts, Grams, KeyTable, View, code_points, count, read
-from spamguard.core.normalize import Aligned, align, readable
+from spamguard.core.features import KeyTable, View, last_alike, marker_ids, read, word_numbers
+from spamguard.core.normalize import Aligned, align_batch, normalize_batch, readable
 from spamguard.core.tokenizer import tokenize
 from spamguard.types import Clue
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_NONE: Final = np.zeros(0, dtype=np.int64)
+#: 1 + log(n), by n; hardly any feature occurs more often in a message.
+_SUBLINEAR: Final = np.concatenate(([0.0], 1.0 + np.log(np.arange(1.0, 1024.0))))
+
+
+#: What the pieces of a text are: white space, or a word that can be shown.
+_BREAK, _SHOWN = 1, 2
+_WHITE: Final = {" ": 0, "\n": _BREAK}
 
 
 class ViewArrays(NamedTuple):
@@ -36,7 +47,7 @@ class ModelArrays(NamedTuple):
     views: Sequence[ViewArrays]
     intercept: float
     kinds: Sequence[str]  #: categories of spam
-    kind_features: Mapping[str, NDArray[np.int64]]  #: per view: the features the category head looks at
+    kind_features: Mapping[str, Integers]  #: per view: the features the category head looks at
     kind_weights: Mapping[str, NDArray[np.float32]]  #: per view: (kinds, those features)
     kind_intercepts: NDArray[np.float64]
 
@@ -46,7 +57,7 @@ class Scores(NamedTuple):
 
     probability: Floats
     log_odds: Floats
-    evidence: NDArray[np.int64]  #: distinct known features of two symbols or more
+    evidence: Integers  #: distinct known features of two symbols or more
 
 
 class Explanation(NamedTuple):
@@ -59,129 +70,157 @@ class Explanation(NamedTuple):
     kind: str | None  #: the likeliest category of spam; None when the model has no such head
 
 
-class _Weighted(NamedTuple):
-    """One view's features of a batch with their tf-idf values, normalised per message."""
-
-    counts: Counts
-    values: Floats
-
-
-class _LoadedView:
-    """A view's arrays with their look-up table."""
-
-    def __init__(self, arrays: ViewArrays) -> None:
-        self.view = arrays.view
-        self.size = len(arrays.keys)
-        self.table = KeyTable(arrays.keys)
-        self.idf = arrays.idf.astype(np.float64)
-        self.weights = arrays.weights.astype(np.float64)
-        #: features of two symbols or more: the ones that count as evidence
-        self.is_long = (arrays.keys >> np.uint64(arrays.view.bits) != 0) & (arrays.view.name != "crossed")
-
-    def weigh(self, counts: Counts, messages: int) -> _Weighted:
-        values = (1.0 + np.log(counts.counts)) * self.idf[counts.features]
-        norms = np.sqrt(np.bincount(counts.rows, weights=values * values, minlength=messages))
-        return _Weighted(counts, values / norms[counts.rows])
-
-    def pulls(self, found: Grams, features: NDArray[np.int64], weighted: _Weighted) -> Floats:
-        """Return the log-odds each single occurrence of a known feature adds to its message."""
-        counts, values = weighted
-        places = np.searchsorted(counts.rows * self.size + counts.features, found.rows * self.size + features)
-        return values[places] / counts.counts[places] * self.weights[features]
-
-
 class LinearScorer:
-    """Scores batches of normalised texts; immutable and safe to share between threads."""
+    """Scores batches of normalised texts; safe to share between threads.
+
+    All views share one numbering of features, so that one pass over a batch weighs them all.
+    """
 
     def __init__(self, model: ModelArrays) -> None:
-        self._word_ids = {word: number for number, word in enumerate(model.words, start=1)}
+        self._numbers = word_numbers({word: number for number, word in enumerate(model.words, start=1)})
         self._tables = {name: _symbol_table(codes, symbols) for name, (codes, symbols) in model.symbols.items()}
-        self._views = [_LoadedView(arrays) for arrays in model.views]
+        self._views = [arrays.view for arrays in model.views]
+        self._markers = {view.name: marker_ids(view, self._numbers) for view in self._views}
+        self._keys = [KeyTable(arrays.keys) for arrays in model.views]
+        #: the number of each view's first feature, and of all features
+        self._firsts = np.cumsum([0, *(len(arrays.keys) for arrays in model.views)], dtype=np.int64)
+        self._idf = np.concatenate([arrays.idf.astype(np.float64) for arrays in model.views])
+        self._weights = np.concatenate([arrays.weights.astype(np.float64) for arrays in model.views])
+        #: features of two symbols or more: the ones that count as evidence
+        self._is_long = np.concatenate(
+            [
+                (arrays.keys >> np.uint64(arrays.view.bits) != 0) & (arrays.view.name != "crossed")
+                for arrays in model.views
+            ]
+        )
         self._intercept = model.intercept
         self._kinds = tuple(model.kinds)
-        self._kind_weights = {
-            view.view.name: _spread(model.kind_features[view.view.name], model.kind_weights[view.view.name], view.size)
-            for view in self._views
-            if view.view.name in model.kind_features
-        }
+        self._kind_weights = np.zeros((len(self._weights), len(model.kinds)), dtype=np.float32)
+        for view, first in zip(self._views if self._kinds else (), self._firsts.tolist(), strict=False):
+            self._kind_weights[first + model.kind_features[view.name]] = model.kind_weights[view.name].T
         self._kind_intercepts = model.kind_intercepts
 
-    def _grams(self, texts: Sequence[str]) -> Iterator[tuple[_LoadedView, Grams]]:
-        """Yield each view with its n-grams of a batch."""
-        found = read(texts, [loaded.view for loaded in self._views], self._word_ids, self._tables)
-        return zip(self._views, found, strict=True)
+    @property
+    def words(self) -> Mapping[str, int]:
+        """Return the words the model knows, and white space, with their numbers."""
+        return self._numbers
 
-    def _weighted(self, texts: Sequence[str]) -> Iterator[tuple[_LoadedView, _Weighted]]:
-        for loaded, found in self._grams(texts):
-            counts = count(found.rows, loaded.table.find(found.keys), loaded.size)
-            yield loaded, loaded.weigh(counts, len(texts))
+    def read(self, texts: Sequence[str]) -> "LinearReading":
+        """Return what n normalised texts score, and what explaining some of them needs."""
+        return LinearReading(self, texts)
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Return the scores of n normalised texts."""
-        log_odds = np.full(len(texts), self._intercept)
-        evidence = np.zeros(len(texts), dtype=np.int64)
-        if len(texts):
-            for loaded, (counts, values) in self._weighted(texts):
-                pulls = values * loaded.weights[counts.features]
-                log_odds += np.bincount(counts.rows, weights=pulls, minlength=len(texts))
-                evidence += np.bincount(counts.rows[loaded.is_long[counts.features]], minlength=len(texts))
-        return Scores(1.0 / (1.0 + np.exp(-log_odds)), log_odds, evidence)
-
-    def _add_kinds(self, totals: Floats, loaded: _LoadedView, weighted: _Weighted) -> None:
-        """Add what a view says of each message's category to `totals` of shape (messages, kinds)."""
-        counts, values = weighted
-        if len(counts.rows):
-            first = np.flatnonzero(np.diff(counts.rows, prepend=-1))
-            said = values[:, None] * self._kind_weights[loaded.view.name][counts.features]
-            totals[counts.rows[first]] += np.add.reduceat(said, first)
+        return self.read(texts).scores
 
     def explain(self, original: str, *, most: int = 5) -> Explanation:
         """Return the clues of one message, pointing into its original text."""
         return self.explain_batch([original], most=most)[0]
 
     def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
-        """Return the clues of each message, pointing into its original text.
+        """Return the clues of each message, pointing into its original text."""
+        return self.read(normalize_batch(originals)).explain(range(len(originals)), originals, most=most)
+
+
+class LinearReading:
+    """A batch whose features were found once; the scores and the clues share them.
+
+    Occurrences are the known n-grams in order of view, length and place. Of those that are the same feature of the same
+    message the last one stands for all: `alike` names it.
+    """
+
+    def __init__(self, scorer: LinearScorer, texts: Sequence[str]) -> None:
+        self._scorer = scorer
+        self._texts = texts
+        self._views = list(
+            read(texts, scorer._views, scorer._numbers, scorer._tables, scorer._markers) if len(texts) else ()
+        )
+        rows, features = [_NONE], [_NONE]
+        #: of each view, which of its n-grams are known
+        self._known: list[Integers] = []
+        for (_, found), keys, first in zip(self._views, scorer._keys, scorer._firsts.tolist(), strict=False):
+            positions = keys.find(found.keys)
+            known = np.flatnonzero(positions >= 0)
+            self._known.append(known)
+            rows.append(found.rows.take(known))
+            features.append(positions.take(known) + first)
+        self._rows, self._features = np.concatenate(rows), np.concatenate(features)
+        self._alike = last_alike(self._rows << len(scorer._weights).bit_length() | self._features)
+        self.scores = self._weigh()
+
+    def _weigh(self) -> Scores:
+        """Return what scikit-learn would say: sublinear tf-idf, each view of a message on its own unit sphere."""
+        scorer, messages, views = self._scorer, len(self._texts), len(self._scorer._views)
+        counts = np.bincount(self._alike, minlength=len(self._rows))
+        distinct = np.flatnonzero(counts)
+        rows, features, counts = self._rows.take(distinct), self._features.take(distinct), counts.take(distinct)
+        values = (_SUBLINEAR.take(counts) if counts.max(initial=0) < len(_SUBLINEAR) else 1.0 + np.log(counts)) * (
+            scorer._idf.take(features)
+        )
+        parts = rows * views
+        for first in scorer._firsts[1:-1].tolist():
+            parts += features >= first
+        norms = np.sqrt(np.bincount(parts, weights=values * values, minlength=messages * views))
+        values /= norms.take(parts)
+        pulls = values * scorer._weights.take(features)
+        sums = np.bincount(parts, weights=pulls, minlength=messages * views).reshape(messages, views)
+        log_odds = np.full(messages, scorer._intercept)
+        for view in range(views):
+            log_odds += sums[:, view]
+        evidence = np.bincount(rows.take(np.flatnonzero(scorer._is_long.take(features))), minlength=messages)
+        #: of each distinct feature of a message: where it stands for the others, its value, and its pull an occurrence
+        self._distinct, self._values, self._each = distinct, values, pulls / counts
+        return Scores(1.0 / (1.0 + np.exp(-log_odds)), log_odds, evidence)
+
+    def explain(self, places: Sequence[int], originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+        """Return the clues and the category of the messages at `places`; clues point into their original texts.
 
         Each feature's pull is shared evenly by the characters it covers and summed over jieba's words: overlapping
-        n-grams of 发票 become one clue that a reader understands, and nothing is counted twice. The category comes from
-        the same pass: it is wanted for the same messages.
+        n-grams of 发票 become one clue that a reader understands, and nothing is counted twice.
         """
-        if not originals:
+        if not places:
             return []
-        aligned = [align(original) for original in originals]
-        texts = [one.text for one in aligned]
+        scorer = self._scorer
+        texts = [self._texts[place] for place in places]
+        asked = np.array(places, dtype=np.int64)
+        number = np.full(len(self._texts), -1, dtype=np.int64)
+        number[asked] = np.arange(len(asked))
         words = _Words.of("\n".join(texts))
-        totals = np.zeros(len(texts))
-        kinds = np.tile(self._kind_intercepts, (len(texts), 1))
-        codes = code_points(texts)
-        steps = np.zeros(len(codes) + 1)
-        for loaded, every in self._grams(texts):
-            features = loaded.table.find(every.keys)
-            known = features >= 0
-            features = features[known]
-            found = Grams(every.rows[known], every.keys[known], every.starts[known], every.lengths[known])
-            weighted = loaded.weigh(count(found.rows, features, loaded.size), len(texts))
-            if self._kinds:
-                self._add_kinds(kinds, loaded, weighted)
-            pulls = loaded.pulls(found, features, weighted)
-            first, last = words.covered(loaded.view, found)
-            each = pulls / (last - first)
-            totals += np.bincount(found.rows, weights=pulls, minlength=len(texts))
-            steps += np.bincount(first, weights=each, minlength=len(steps))
-            steps -= np.bincount(last, weights=each, minlength=len(steps))
-        likeliest = [self._kinds[best] for best in np.argmax(kinds, axis=1)] if self._kinds else [None] * len(texts)
+        each = np.zeros(len(self._rows))
+        each[self._distinct] = self._each
+        line_starts = np.cumsum([0, *(len(text) + 1 for text in texts)])
+        totals, steps = np.zeros(len(texts)), np.zeros(int(line_starts[-1]) + 1)
+        behind = 0
+        for view, (symbol_rows, found), known in zip(scorer._views, self._views, self._known, strict=True):
+            rows = number.take(self._rows[behind : behind + len(known)])
+            own = np.flatnonzero(rows >= 0)
+            rows, pulls = rows.take(own), each.take(self._alike.take(own + behind))
+            behind += len(known)
+            starts, lengths = found.spans(known.take(own))
+            starts += _moves(symbol_rows, asked).take(rows)
+            first, last = words.covered(view, starts, lengths)
+            shared = pulls / (last - first)
+            totals += np.bincount(rows, weights=pulls, minlength=len(texts))
+            steps += np.bincount(first, weights=shared, minlength=len(steps))
+            steps -= np.bincount(last, weights=shared, minlength=len(steps))
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.
-        by_word = np.round(words.sums(np.cumsum(steps)), 9)
-        line_starts = np.concatenate(([0], np.flatnonzero(codes == 0x0A) + 1))
-        bounds = np.searchsorted(words.starts, [*line_starts.tolist(), len(codes) + 1])
+        by_word = np.round(words.sums(np.cumsum(steps)), 9).tolist()
+        bounds = np.searchsorted(words.starts, line_starts).tolist()
+        word_starts, word_ends = words.starts.tolist(), words.ends.tolist()
+        kinds = self._kinds(number, len(texts))
         explanations = []
-        for row, (one, total, kind) in enumerate(zip(aligned, totals.tolist(), likeliest, strict=True)):
-            own = range(int(bounds[row]), int(bounds[row + 1]))
-            clues = _clues(one, words, by_word, own, int(line_starts[row]), most)
+        for row, (one, total, kind) in enumerate(zip(align_batch(originals), totals.tolist(), kinds, strict=True)):
+            own_words = range(bounds[row], bounds[row + 1])
+            offset = int(line_starts[row])
+            strongest = sorted((word for word in own_words if by_word[word]), key=lambda word: -abs(by_word[word]))
+            clues = tuple(
+                _clue(one, word_starts[word] - offset, word_ends[word] - offset, by_word[word])
+                for word in strongest[:most]
+            )
             explanations.append(
                 Explanation(
-                    log_odds=self._intercept + total,
-                    intercept=self._intercept,
+                    log_odds=scorer._intercept + total,
+                    intercept=scorer._intercept,
                     clues=clues,
                     rest=total - sum(clue.pull for clue in clues),
                     kind=kind,
@@ -189,16 +228,40 @@ class LinearScorer:
             )
         return explanations
 
+    def _kinds(self, number: Integers, messages: int) -> Sequence[str | None]:
+        """Return the likeliest category of each message that has a number."""
+        scorer = self._scorer
+        if not scorer._kinds:
+            return [None] * messages
+        rows = number.take(self._rows.take(self._distinct))
+        own = np.flatnonzero(rows >= 0)
+        own = own.take(np.argsort(rows.take(own), kind="stable"))
+        totals = np.tile(scorer._kind_intercepts, (messages, 1))
+        if len(own):
+            rows = rows.take(own)
+            first = np.flatnonzero(np.diff(rows, prepend=-1))
+            features = self._features.take(self._distinct.take(own))
+            said = self._values.take(own)[:, None] * scorer._kind_weights.take(features, axis=0)
+            totals[rows.take(first)] += np.add.reduceat(said, first)
+        return [scorer._kinds[best] for best in np.argmax(totals, axis=1).tolist()]
 
-def _clues(aligned: Aligned, words: "_Words", by_word: Floats, own: range, offset: int, most: int) -> tuple[Clue, ...]:
-    """Return one message's strongest words; `own` are its words, `offset` its place in the joined text."""
-    strongest = sorted((word for word in own if by_word[word]), key=lambda word: -abs(by_word[word]))
-    clues = []
-    for word in strongest[:most]:
-        start, end = int(words.starts[word]) - offset, int(words.ends[word]) - offset
-        first, last = aligned.span(start, end)
-        clues.append(Clue(feature=readable(aligned.text[start:end]), start=first, end=last, pull=float(by_word[word])))
-    return tuple(clues)
+
+def _moves(rows: Integers, asked: Integers) -> Integers:
+    """Return how far each asked message's symbols move when the asked messages stand alone.
+
+    `rows` names the message of each symbol; a line break is the first symbol of the message behind it, and none stands
+    before the first message.
+    """
+    begins = np.searchsorted(rows, asked) + (asked > 0)
+    sizes = np.searchsorted(rows, asked, side="right") - begins
+    moves: Integers = np.cumsum(sizes) - sizes + np.arange(len(asked)) - begins
+    return moves
+
+
+def _clue(aligned: Aligned, start: int, end: int, pull: float) -> Clue:
+    """Return the clue that a word of a normalised text is, pointing into the original."""
+    first, last = aligned.span(start, end)
+    return Clue(feature=readable(aligned.text[start:end]), start=first, end=last, pull=pull)
 
 
 class _Words(NamedTuple):
@@ -207,26 +270,27 @@ class _Words(NamedTuple):
     The `symbol_` arrays have one entry a symbol of the view of words, which counts line breaks but no spaces.
     """
 
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    symbol_starts: NDArray[np.int64]
-    symbol_ends: NDArray[np.int64]
+    starts: Integers
+    ends: Integers
+    symbol_starts: Integers
+    symbol_ends: Integers
 
     @classmethod
     def of(cls, joined: str) -> "_Words":
         """Return the words of a text."""
         words = tokenize(joined)
-        ends = np.cumsum([len(word) for word in words], dtype=np.int64)
-        starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))[: len(ends)]
-        symbol = np.array([word != " " for word in words], dtype=bool)
-        shown = np.array([word not in (" ", "\n") for word in words], dtype=bool)
+        sizes = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+        ends = np.cumsum(sizes)
+        starts = ends - sizes
+        kinds = np.fromiter(map(_WHITE.get, words, repeat(_SHOWN)), dtype=np.int64, count=len(words))
+        symbol, shown = kinds >= _BREAK, kinds == _SHOWN
         return cls(starts[shown], ends[shown], starts[symbol], ends[symbol])
 
-    def covered(self, view: View, found: Grams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the first and behind-last characters each n-gram covers."""
+    def covered(self, view: View, starts: Integers, lengths: Integers) -> tuple[Integers, Integers]:
+        """Return the first and behind-last characters of n-grams that start at some symbol."""
         if not view.reads_words:
-            return found.starts, found.starts + found.lengths
-        return self.symbol_starts[found.starts], self.symbol_ends[found.starts + found.lengths - 1]
+            return starts, starts + lengths
+        return self.symbol_starts.take(starts), self.symbol_ends.take(starts + lengths - 1)
 
     def sums(self, by_char: Floats) -> Floats:
         """Return the sum over each word's characters."""
@@ -240,10 +304,3 @@ def _symbol_table(codes: NDArray[np.uint32], symbols: NDArray[np.uint16]) -> NDA
     table[codes] = symbols
     table[0x0A] = 0
     return table
-
-
-def _spread(features: NDArray[np.int64], weights: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return the category weights as (features of a view, kinds); those it does not look at are 0."""
-    spread = np.zeros((size, len(weights)), dtype=np.float32)
-    spread[features] = weights.T
-    return spread

@@ -4,6 +4,7 @@ One frozen value: the orders on the control topic, by key, and what the control 
 reference to it and reads it once a batch; a change is another value.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,7 +17,10 @@ from spamguard.types import Mode, Order
 ALLOW_ALL: Final = "allow_all"
 BREAKER: Final = "breaker"  #: off closes all breakers; a tenant's name behind a slash closes one, once
 MODE: Final = "mode"  #: alone for all; a place of `Policy.modes` behind a slash
-SWITCHES: Final = frozenset((ALLOW_ALL, BREAKER, MODE))
+MODEL: Final = "model"  #: the model that decides, whatever the workers' setting says
+SWITCHES: Final = frozenset((ALLOW_ALL, BREAKER, MODE, MODEL))
+#: A model's name, name/version or alias; never a path, which would lead out of the worker's own folder of models.
+_MODEL: Final = re.compile(r"[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)?", re.ASCII)
 
 _DECODER: Final = msgspec.json.Decoder(Order)
 
@@ -39,6 +43,15 @@ def mode_key(place: str | None) -> str:
     ('mode/acme/MT', 'mode')
     """
     return MODE if place is None else f"{MODE}/{place}"
+
+
+def is_model_name(reference: str) -> bool:
+    """Return whether an order may name a model so.
+
+    >>> is_model_name("sms-zh-en/2026.11.24.1"), is_model_name("champion"), is_model_name("../other/1")
+    (True, True, False)
+    """
+    return _MODEL.fullmatch(reference) is not None
 
 
 class Controls(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +80,12 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
                 found[place if slash else None] = order.mode
         return found
 
+    @property
+    def model(self) -> str | None:
+        """Return the model that is ordered to decide, None where none is."""
+        order = self.orders.get(MODEL)
+        return order.model if order is not None and order.on else None
+
     def over(self, policy: Policy) -> Policy:
         """Return a policy with the ordered modes in place of its own."""
         ordered = self.modes
@@ -89,5 +108,7 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
         if value is None:
             orders.pop(key, None)
         else:
-            orders[key] = _DECODER.decode(value)
+            order = orders[key] = _DECODER.decode(value)
+            if key == MODEL and order.on and not (order.model and is_model_name(order.model)):
+                raise ValueError("not the name of a model")
         return msgspec.structs.replace(self, orders=orders)

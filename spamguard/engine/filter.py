@@ -1,9 +1,11 @@
 """How is a batch judged without holding up the event loop?
 
-In slices, on one worker thread. A slice of mixed traffic takes about five milliseconds; inside it the interpreter
-hands its lock over after the switch interval that the service sets, so heartbeats and fetches go on. One thread,
-because a second would only fight the first for the lock. When judging a slice raises, its messages are judged one by
-one, so that one hostile text cannot take others with it.
+On one worker thread, in slices. What keeps the interpreter's lock is not a slice but the longest single call into
+compiled code within it (cutting a joined slice into words, one expression over it): between such calls the interpreter
+hands the lock over after the switch interval that the service sets. Slices are so small that no such call reaches 2 ms,
+and so large that the fixed cost of some two hundred numpy calls is shared by many messages. The way to the thread and
+back is gone once for several slices. One thread, because a second would only fight the first for the lock. When judging
+a slice raises, its halves are judged, so that one hostile text cannot take others with it.
 """
 
 import asyncio
@@ -19,8 +21,11 @@ from spamguard.engine.holder import ModelHolder
 from spamguard.interfaces import Clock
 from spamguard.types import Decision
 
-#: Messages a slice: 3.6 ms of ham, 5.1 ms with a tenth of spam and its clues, on one core of docs/benchmarks.md.
-SLICE: Final = 64
+#: Messages a slice, and characters: the longest call on so many takes 0.9 ms (docs/benchmarks.md).
+SLICE: Final = 256
+SLICE_CHARS: Final = 16_000
+#: After so long the judging thread is left to whoever waits for it too; a full batch of a worker hardly ever takes it.
+VISIT_S: Final = 0.05
 
 #: Called with each message id whose judging raised, and the error's class name; never with its text.
 OnFailure = Callable[[str, str], None]
@@ -69,9 +74,10 @@ class LiveFilter:
         self._in_hand += 1
         self.idle.clear()
         try:
-            for first in range(0, len(requests), SLICE):
-                part = requests[first : first + SLICE]
-                decisions += await loop.run_in_executor(self._executor, self._judge_slice, part, judge, switched)
+            while len(decisions) < len(requests):
+                decisions += await loop.run_in_executor(
+                    self._executor, self._visit, requests, len(decisions), judge, switched
+                )
         finally:
             self._in_hand -= 1
             if not self._in_hand:
@@ -84,6 +90,16 @@ class LiveFilter:
     def judge_now(self, requests: Sequence[Request]) -> list[Decision]:
         """Return the decisions on the calling thread; breakers see nothing of it."""
         return self._judge_slice(requests, self.holder.judge, self._switched(requests))
+
+    def _visit(self, requests: Sequence[Request], first: int, judge: Judge, switched: _Switched) -> list[Decision]:
+        """Return the decisions from `first` on, as far as they come in the time of a visit; at least one slice."""
+        decisions: list[Decision] = []
+        until_s = self._clock.monotonic() + VISIT_S
+        while first < len(requests) and (not decisions or self._clock.monotonic() < until_s):
+            last = _end_of_slice(requests, first)
+            decisions += self._judge_slice(requests[first:last], judge, switched)
+            first = last
+        return decisions
 
     def _switched(self, requests: Sequence[Request]) -> _Switched:
         """Return the switches of the moment as far as they concern these requests."""
@@ -113,10 +129,24 @@ class LiveFilter:
             return decide(requests, judge, conditions)
         except Exception as error:  # noqa: BLE001 - whatever a text or a model does, the message passes and is counted
             if len(requests) > 1:
-                return [decision for request in requests for decision in self._judge_slice([request], judge, switched)]
+                half = len(requests) // 2
+                parts = requests[:half], requests[half:]
+                return [decision for part in parts for decision in self._judge_slice(part, judge, switched)]
             self._on_failure(requests[0].message.message_id, type(error).__name__)
             return failed(requests, judge, conditions)
 
     def close(self) -> None:
         """Finish the slice in hand and stop the thread."""
         self._executor.shutdown(wait=True)
+
+
+def _end_of_slice(requests: Sequence[Request], first: int) -> int:
+    """Return where the slice that begins at `first` ends."""
+    chars = 0
+    last = first
+    for request in requests[first : first + SLICE]:
+        chars += len(request.message.text or request.message.payload_hex or "")
+        if chars > SLICE_CHARS and last > first:
+            break
+        last += 1
+    return last

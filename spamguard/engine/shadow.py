@@ -15,12 +15,14 @@ from zlib import crc32
 import structlog
 
 from spamguard.core.decide import Judge, Request, decide
-from spamguard.engine.filter import SLICE, LiveFilter
+from spamguard.engine.filter import LiveFilter
 from spamguard.interfaces import Metrics
 from spamguard.types import Action, Decision, ShadowOpinion, ShadowReport
 
 log = structlog.get_logger()
 
+#: Messages the challenger scores at once, and so may hold up a decision by.
+SLICE: Final = 64
 #: Messages that may wait for the challenger: two full batches, a few hundred kilobytes.
 MOST_WAITING: Final = 2000
 #: Takes sampled disagreements; what it raises is logged and forgotten.

@@ -146,6 +146,28 @@ def promote_model(
     return Promotion(_move(settings, alias, name, kind="promote", who=who, reason=reason, override=passed), found)
 
 
+def fit_for_order(settings: Settings, reference: str, *, override: str | None = None) -> tuple[str, list[Finding]]:
+    """Return the name of a model that may be ordered to decide, checked as for a promotion, and what the gate found.
+
+    What the champion stands for, or stood for once, has passed. Raises as `promote_model` does.
+    """
+    root = models_folder(settings)
+    folder = registry.resolve(reference, root).absolute()
+    name = f"{folder.parent.name}/{folder.name}"
+    if not registry.names(root, name, folder):
+        raise AliasNotMoved(
+            alias="the order", detail=f"{folder} is no model of {root}, and an order names nothing else"
+        )
+    ready_judge(*artifacts.read(folder, trusted_keys(settings)))
+    passed = {move.target for move in registry.read_history(root) if move.alias == registry.CHAMPION}
+    if name in passed or registry.read_aliases(root).get(registry.CHAMPION) == name:
+        return name, []
+    found, closed = _gate(root, name)
+    if closed and override is None:
+        raise GateClosed(model=name, detail="; ".join(closed))
+    return name, found
+
+
 def _gate(root: Path, name: str) -> tuple[list[Finding], list[str]]:
     """Return what the gate finds, and what keeps it closed."""
     challenger = ModelRef(name=name, digest=artifacts.manifest_digest(root / name))

@@ -19,10 +19,12 @@ from spamguard.backends.following import FollowedModel
 from spamguard.backends.prometheus import PrometheusMetrics
 from spamguard.config import Settings
 from spamguard.core.manifest import Manifest
+from spamguard.engine.ageing import Expectation
 from spamguard.engine.holder import ModelHolder
 from spamguard.engine.shadow import Shadow
 from spamguard.engine.watching import ModelWatch, ReadyModel, load_ready
 from spamguard.interfaces import Clock
+from spamguard.service.ages import expectation_of, stated_reference
 from spamguard.service.catalogue import models_folder, trusted_keys
 
 log = structlog.get_logger()
@@ -44,8 +46,14 @@ class HotModels:
         self._source = FollowedModel(settings.model, models_folder(settings), keys=self._keys)
         ready = load_ready(self._source)
         self._first_digest = ready.digest
+        self._champions: ModelWatch | None = None
+        self._reference = stated_reference(settings)
         self.holder = ModelHolder(ready.judge)
         self.manifest = ready.manifest
+
+    def expectation(self) -> Expectation:
+        """Return what the model that decides now expects of the stream."""
+        return expectation_of(self.holder.judge, self.manifest, self._reference)
 
     def describe(self) -> None:
         """Let the gauges tell of the first model."""
@@ -59,13 +67,21 @@ class HotModels:
             created=self.manifest.created,
         )
 
-    async def follow(self, shadow: Shadow | None) -> None:
+    async def look(self, ordered: str | None) -> None:
+        """Let the model decide that is ordered, or the setting's where none is; one that is not fit changes nothing."""
+        if self._champions is None:
+            self._champions = self._champion()
+        self._source.reference = ordered or self._settings.model
+        await self._champions.look()
+
+    async def follow(self, shadow: Shadow | None, *, ordered: Callable[[], str | None] = lambda: None) -> None:
         """Look after the models until cancelled, one after the other, so that no two are loaded at once."""
         loop = asyncio.get_running_loop()
-        watches = [self._champion(), *([] if shadow is None else [self._challenger(shadow)])]
+        challengers = None if shadow is None else self._challenger(shadow)
         while True:
-            for watch in watches:
-                await watch.look()
+            await self.look(ordered())
+            if challengers is not None:
+                await challengers.look()
             await asyncio.sleep(self._settings.model_poll_s)
             if self._swapped_lately:
                 self._swapped_lately = False

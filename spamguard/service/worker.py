@@ -9,6 +9,8 @@ from spamguard import __version__
 from spamguard.backends.clock import SystemClock
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
+from spamguard.core.decide import Request
+from spamguard.engine.ageing import Ageing
 from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
@@ -23,6 +25,7 @@ from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
 from spamguard.stream.sampling import ShadowSamples
+from spamguard.types import Decision
 
 log = structlog.get_logger()
 
@@ -110,13 +113,19 @@ class Worker:
                 sample=self.settings.shadow_sample,
                 on_sample=samples.publish if samples else None,
             )
+            ageing = Ageing(models.expectation, metrics=self.metrics, clock=self.clock)
+
+            def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
+                shadow.offer(requests, decisions)
+                ageing.offer(requests, decisions)
+
             handler = DecidingHandler(
                 engine,
                 producer,
                 topics=topics,
                 metrics=self.metrics,
                 clock=self.clock,
-                on_decided=shadow.offer,
+                on_decided=decided,
                 flood=self.flood,
             )
             consumer = self._broker.consumer(
@@ -135,8 +144,12 @@ class Worker:
             log.info("serving", metrics_port=self.metrics_port, topic=self.settings.inbound_topic)
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
-            following = asyncio.create_task(models.follow(shadow if self.settings.shadow else None))
             async with control.following():
+                await models.look(engine.controls.model)  # a model that is ordered decides from the first batch on
+                followed = models.follow(
+                    shadow if self.settings.shadow else None, ordered=lambda: engine.controls.model
+                )
+                following = asyncio.create_task(followed)
                 await self._loop.run()
         finally:
             if following is not None:

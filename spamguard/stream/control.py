@@ -141,7 +141,8 @@ class ControlFollower:
             elif key == ALLOW_ALL:
                 log.warning("allow_all_off", through="topic", **said)
             else:
-                log.warning("switched", switch=key, on=now.on, mode=now.mode and str(now.mode), **said)
+                mode = now.mode and str(now.mode)
+                log.warning("switched", switch=key, on=now.on, mode=mode, model=now.model, **said)
 
     def _report(self) -> None:
         controls = self._engine.controls

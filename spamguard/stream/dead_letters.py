@@ -55,14 +55,15 @@ class Letters:
         first = {partition: start for partition, (start, _) in bounds.items()}
         if self._since_ms is not None:
             first = dict(await self._reader.offsets_at(self._since_ms))
-        async for record in _between(self._reader, first, {partition: end for partition, (_, end) in bounds.items()}):
+        async for record in between(self._reader, first, {partition: end for partition, (_, end) in bounds.items()}):
             try:
                 yield _DECODER.decode(record.value or b"")
             except msgspec.MsgspecError:
                 self.foreign += 1
 
 
-async def _between(reader: Reader, first: Offsets, ends: Offsets) -> AsyncIterator[Record]:
+async def between(reader: Reader, first: Offsets, ends: Offsets) -> AsyncIterator[Record]:
+    """Yield a topic's records from some offsets up to others. Raises DataError when the broker falls silent."""
     left = {partition: offset for partition, offset in first.items() if offset < ends[partition]}
     if not left:
         return

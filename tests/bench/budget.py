@@ -27,7 +27,7 @@ from spamguard import logs
 from spamguard.backends.kafka.consumer import KafkaConsumer
 from spamguard.config import load
 from spamguard.core import decide
-from spamguard.core.scorer import LinearScorer
+from spamguard.core.scorer import LinearReading, LinearScorer
 from spamguard.engine.filter import LiveFilter
 from spamguard.service import process
 from spamguard.service.worker import Worker
@@ -38,16 +38,16 @@ ROUNDS: Final = 3
 #: Stages that stand inside another one, whose time they are taken out of.
 INSIDE: Final = {
     "normalise": "judge",
-    "features and score": "judge",
-    "categories": "judge",
-    "clues": "judge",
+    "tokenise, features, score": "judge",
+    "clues and category": "judge",
     "guards": "judge",
+    "policy": "judge",
     "encode": "build and publish",
     "produce: wait for acknowledgements": "build and publish",
 }
 ORDER: Final = (
-    "fetch", "decode", "judge", "normalise", "features and score", "guards", "categories", "clues", "build and publish",
-    "encode", "produce: wait for acknowledgements", "metrics", "commit",
+    "fetch", "decode", "judge", "normalise", "tokenise, features, score", "guards", "clues and category", "policy",
+    "build and publish", "encode", "produce: wait for acknowledgements", "metrics", "commit",
 )  # fmt: skip
 
 
@@ -93,9 +93,9 @@ class Stopwatch:
             (deciding, "encode", "encode"),
             (decide, "normalize_batch", "normalise"),
             (decide, "guard_of", "guards"),
-            (LinearScorer, "score", "features and score"),
-            (LinearScorer, "kinds", "categories"),
-            (LinearScorer, "explain_batch", "clues"),
+            (LinearScorer, "read", "tokenise, features, score"),
+            (LinearReading, "explain", "clues and category"),
+            (decide, "rule", "policy"),
         ]
         waiting: list[tuple[Any, str, str]] = [
             (KafkaConsumer, "poll", "fetch"),

@@ -51,7 +51,7 @@ class Row(NamedTuple):
     lost: int
     repeated: int
     wrong: int
-    gap_s: float  #: the longest time without any decision while messages came
+    gap_s: float  #: the longest time in which a partition had no decision while messages came
     switch: str  #: how all blocking was stopped during the fault, and how long after the command every worker obeyed
 
 
@@ -198,20 +198,22 @@ class Rig:
         """Stop all blocking with one command, see that every worker that runs obeys in time, and let it end after."""
         by_file = ("--file",) if through == "file" else ()
         ordered_s = time.time()
-        await self._command("allow-all", "on", *by_file, "--reason", "a drill")
+        await self.command("allow-all", "on", *by_file, "--reason", "a drill")
         acknowledged_s = time.time()
         obeyed_s = await self._obeyed("allow_all_on", ordered_s)
         took_s = max(0.0, obeyed_s - acknowledged_s)
         assert took_s <= OBEY_S, f"the kill switch took {took_s:.1f} s"
         yield
         off_s = time.time()
-        await self._command("allow-all", "off", *by_file)
+        await self.command("allow-all", "off", *by_file)
         ended_s = await self._obeyed("allow_all_off", off_s)
         self._drills.append(Drill(through, ordered_s, obeyed_s, took_s, off_s, ended_s))
 
-    async def _command(self, *arguments: str) -> None:
-        ran = await spamguard(self.environment, self.folder, *arguments)
+    async def command(self, *arguments: str, **more: str) -> str:
+        """Run a command as an operator would and return what it said."""
+        ran = await spamguard(self.environment | more, self.folder, *arguments)
         assert ran.returncode == 0, ran.stderr
+        return ran.stdout
 
     async def _obeyed(self, event: str, since_s: float) -> float:
         """Return when the last of the workers that run said that it obeys."""
@@ -250,10 +252,10 @@ class Rig:
         self, fault: str, models: Sequence[Path], may_degrade: Callable[[Record, Any], bool] | None
     ) -> Row:
         names = self.names
-        came = {decision_id(one.partition, one.offset): one for one in await self._whole(names.inbound)}
-        decisions = [(json.loads(one.value or b""), one) for one in await self._whole(names.decisions)]
-        letters = [json.loads(one.value or b"") for one in await self._whole(names.dead_letter)]
-        copied = {json.loads(one.value or b"")["decision"]["decision_id"] for one in await self._whole(names.review)}
+        came = {decision_id(one.partition, one.offset): one for one in await self.whole(names.inbound)}
+        decisions = [(json.loads(one.value or b""), one) for one in await self.whole(names.decisions)]
+        letters = [json.loads(one.value or b"") for one in await self.whole(names.dead_letter)]
+        copied = {json.loads(one.value or b"")["decision"]["decision_id"] for one in await self.whole(names.review)}
         expected = oracle(list(came.values()), models)
         dead = {identity for identity, answer in expected.items() if isinstance(answer, DeadReason)}
         wrong = 0
@@ -273,7 +275,10 @@ class Rig:
         answered = Counter(decision["decision_id"] for decision, _ in decisions)
         done = (answered.keys() & (expected.keys() - dead)) | (buried.keys() & dead)
         repeated = answered.total() - len(answered) + buried.total() - len(buried)
-        gap_s = self._gap([record.timestamp_ms / 1000 for _, record in decisions])
+        by_partition: dict[int, list[float]] = {}
+        for _, record in decisions:
+            by_partition.setdefault(record.partition.number, []).append(record.timestamp_ms / 1000)
+        gap_s = max(map(self._gap, by_partition.values()), default=0.0)
         drills = [self._proven(drill, decisions) for drill in self._drills]
         return Row(fault, len(came), len(done), len(came) - len(done), repeated, wrong, gap_s, "; ".join(drills))
 
@@ -295,7 +300,7 @@ class Rig:
         return f"{drill.through}, {drill.took_s:.1f} s"
 
     def _gap(self, published_s: Sequence[float]) -> float:
-        """Return the longest time between two decisions while messages came."""
+        """Return the longest time between two decisions of a partition while messages came."""
         times = sorted(published_s)
         gaps = [
             min(later, ended_s) - max(earlier, began_s)
@@ -305,7 +310,7 @@ class Rig:
         ]
         return round(max(gaps, default=0.0), 1)
 
-    async def _whole(self, topic: str) -> list[Record]:
+    async def whole(self, topic: str) -> list[Record]:
         """Return everything a topic holds; nothing when somebody deleted it."""
         reader = self.broker.reader(topic)
         found: list[Record] = []

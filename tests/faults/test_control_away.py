@@ -15,7 +15,7 @@ import pytest
 from spamguard.types import Outgoing
 from tests.cast import LOTTERY
 from tests.components import kafka_launcher, missing
-from tests.integration.serving import Names, Serving, create, kafka_broker, publish, read
+from tests.integration.serving import Names, Serving, awake, create, kafka_broker, publish, read
 from tests.integration.test_kafka_control import settings, spamguard
 
 OBEY_S: Final = 2.0
@@ -74,6 +74,7 @@ async def test_the_file_stops_all_blocking_while_kafka_is_away_and_the_topic_is_
         took_s = await until(worker, "spamguard_allow_all", 1, patience_s=OBEY_S)
         print(f"{fault}: obeyed the file {took_s:.2f} s after the command had ended")
         await asyncio.to_thread(getattr(node, mend))
+        await awake(broker, names)
         await publish(broker, names.inbound, lotteries("under"))
         assert await reasons("under", 40) == {"allow_all"}
 

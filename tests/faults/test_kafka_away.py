@@ -20,7 +20,7 @@ from spamguard.backends.kafka.producer import KafkaProducer
 from spamguard.errors import BrokerUnavailable, PublishFailed
 from spamguard.types import Outgoing, Partition
 from tests.components import kafka_launcher, missing
-from tests.integration.serving import Names, Serving, create, publish, read, spread, varied
+from tests.integration.serving import Names, Serving, awake, create, publish, read, spread, varied
 
 #: A stop has at most four steps.
 STOP_S: Final = 4 * connection.STOP_TIMEOUT_S
@@ -125,6 +125,7 @@ async def test_the_service_outlives_its_broker_logs_little_meanwhile_and_ends_wi
         assert len(serving.log.splitlines()) - before < 20
         assert serving.get("/healthz")[0] == 200
         await asyncio.to_thread(node.start)
+        await awake(broker, names)
         await publish(broker, names.inbound, spread(varied(100, seed=1), 2))
         assert len(await read(broker, names.decisions, 200)) == 200
         await asyncio.to_thread(node.kill)

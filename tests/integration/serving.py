@@ -1,5 +1,6 @@
 """How is the real service run in a test: a process of its own, its own topics, and messages like a gateway's?"""
 
+import asyncio
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from spamguard.backends.kafka.broker import KafkaBroker
 from spamguard.backends.kafka.connection import KafkaConfig
+from spamguard.errors import BrokerUnavailable
 from spamguard.interfaces import Broker
 from spamguard.types import Outgoing, Partition, Record
 
@@ -287,6 +289,25 @@ async def read(broker: Broker, topic: str, count: int, *, patience_s: float = 60
 
 async def _nothing(_: frozenset[Partition]) -> None:
     """Do nothing about a rebalance."""
+
+
+async def awake(broker: Broker, names: Names) -> None:
+    """Return when a broker that was just started or thawed answers every kind of question; at first it refuses some."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            await lag(broker, names)
+            admin = broker.admin()
+            try:
+                found = await admin.partitions((names.inbound, names.decisions, names.control))
+            finally:
+                await admin.close()
+            if len(found) == 3:
+                return
+        except BrokerUnavailable:
+            pass
+        assert time.monotonic() < deadline, "the broker does not answer"
+        await asyncio.sleep(0.1)
 
 
 async def lag(broker: Broker, names: Names) -> int:

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pytest
@@ -211,6 +211,36 @@ async def test_a_bad_model_changes_nothing_says_why_once_and_a_mended_one_takes_
     assert [line["event"] for line in logs].count("model_swapped") == 1
 
 
+async def test_an_order_over_the_control_topic_goes_before_the_alias_and_a_bad_one_changes_nothing(
+    settings: Settings, broker: MemoryBroker, two_models: Path
+) -> None:
+    def order(value: dict[str, Any] | None) -> None:
+        told = None if value is None else json.dumps(value).encode()
+        broker.append(Partition("sms.control", 0), [Outgoing(key=b"model", value=told)])
+
+    with capture_logs() as logs:
+        async with serving(settings, broker) as worker:
+            await until(lambda: worker.health.waiting_for() == [])
+            order({"on": True, "model": SECOND, "who": "mei", "reason": "the alias cannot be moved"})
+            await until(lambda: deciding(worker) == [SECOND])
+            order({"on": True, "model": "small/9.9"})
+            await until(lambda: metric(worker, "spamguard_model_rejected", role="champion") == 1)
+            order({"on": True, "model": "../elsewhere/1.0"})  # a path is no name, and no order
+            await until(lambda: "control_not_understood" in [line["event"] for line in logs])
+            assert deciding(worker) == [SECOND]
+            assert worker.health.waiting_for() == []
+            order({"on": True, "model": SECOND})
+            await until(lambda: metric(worker, "spamguard_model_rejected", role="champion") == 0)
+        broker.append(Partition("sms.inbound", 0), [message("m", EVERYONE[0])])
+        async with serving(settings, broker) as worker:  # one that starts late obeys from its first batch on
+            await until(lambda: len(decided(broker)) == 1)
+            order({"on": False})
+            await until(lambda: deciding(worker) == [FIRST])
+    assert {decision["model"] for decision in decisions(broker)} == {SECOND}
+    [told, *_] = [line for line in logs if line["event"] == "switched"]
+    assert (told["switch"], told["model"], told["who"]) == ("model", SECOND, "mei")
+
+
 async def test_broken_aliases_change_nothing_and_the_mended_ones_make_all_well(
     settings: Settings, broker: MemoryBroker, two_models: Path
 ) -> None:
@@ -305,12 +335,18 @@ async def test_a_challenger_comes_and_goes_with_its_alias_and_a_bad_one_is_said(
 class Contrary:
     """A scorer that takes every message for spam."""
 
-    def score(self, texts: Sequence[str]) -> Scores:
+    def read(self, texts: Sequence[str]) -> "ContraryReading":
         """Score."""
         ones = np.ones(len(texts))
-        return Scores(ones, 30 * ones, 9 * ones.astype(np.int64))
+        return ContraryReading(Scores(ones, 30 * ones, 9 * ones.astype(np.int64)))
 
-    def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+
+class ContraryReading(NamedTuple):
+    """What it read."""
+
+    scores: Scores
+
+    def explain(self, places: Sequence[int], originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Explain nothing."""
         return [Explanation(30.0, 0.0, (), 30.0, None) for _ in originals]
 

@@ -229,3 +229,33 @@ async def test_topics_are_created_compacted_and_without_the_control_topic_the_se
         assert worker.total("spamguard_control_read") == 0
         assert any(event["event"] == "control_unreadable" for event in worker.events())
         assert worker.terminate() == 0
+
+
+async def test_a_model_is_ordered_over_kafka_after_its_checks_and_the_order_is_taken_back(
+    kafka: str, topic: str, two_models: Path, tmp_path: Path
+) -> None:
+    broker, names = kafka_broker(kafka), Names.of(topic)
+    await create(broker, names, partitions=1)
+    environment = settings(names, Path("champion"), kafka, SPAMGUARD_MODELS=str(two_models))
+
+    async def model(name: str) -> None:
+        async with asyncio.timeout(30):
+            while worker.total("spamguard_model_info", model=name) != 1:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.05)
+
+    with Serving(tmp_path, environment) as worker:
+        worker.await_ready()
+        closed = await spamguard(environment, tmp_path, "models", "order", "small/2.0", "--reason", "x")
+        assert closed.returncode == 8 and "gate" in closed.stderr
+        missing = await spamguard(environment, tmp_path, "models", "order", "small/9.9", "--reason", "x")
+        assert missing.returncode == 4
+        command = ("models", "order", "small/2.0", "--reason", "no shared folder", "--override", "a test")
+        ordered = await spamguard(environment, tmp_path, *command)
+        assert ordered.returncode == 0, ordered.stderr
+        await model("small/2.0")
+        back = await spamguard(environment, tmp_path, "models", "order", "--back", "--reason", "done")
+        assert back.returncode == 0, back.stderr
+        await model("small/1.0")
+        neither = await spamguard(environment, tmp_path, "models", "order", "--reason", "x")
+        assert neither.returncode == 2
+        assert worker.terminate() == 0

@@ -306,6 +306,63 @@ async def test_a_worker_whose_broker_never_answers_still_stops_and_commits_nothi
         await until(lambda: len(decided(broker)) == 10)
 
 
+async def test_a_producer_that_hangs_pauses_the_partitions_keeps_the_worker_polling_and_bounds_what_is_fetched(
+    settings: Settings, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "PAUSE_AFTER_S", 0.05)
+    real, hanging, goes_on = MemoryProducer.publish, asyncio.Event(), asyncio.Event()
+
+    async def hang(self: MemoryProducer, partition: Partition, batch: Sequence[Outgoing]) -> None:
+        hanging.set()
+        await goes_on.wait()
+        await real(self, partition, batch)
+
+    def fetched() -> int:
+        (member,) = broker.group("spamguard").members
+        return sum(member._positions.values())
+
+    monkeypatch.setattr(MemoryProducer, "publish", hang)
+    with capture_logs() as logged:
+        async with serving(settings, broker) as worker:
+            await until(lambda: metric(worker, "spamguard_assigned_partitions") == PARTITIONS)
+            publish(broker, varied(600))
+            await hanging.wait()
+            await until(lambda: "partitions_paused" in [line["event"] for line in logged])
+            held = fetched()
+            assert held <= 2 * settings.max_records  # a batch in hand, and one that was fetched ahead
+            await until(lambda: worker.health.seconds_of_batch > 1.0)
+            assert worker.health.seconds_since_poll < 1.0
+            assert fetched() == held
+            assert lag(broker) == 600
+            goes_on.set()
+            await until(lambda: lag(broker) == 0)
+    assert "partitions_resumed" in [line["event"] for line in logged]
+    assert len(decided(broker)) == len(decisions(broker)) == 600
+
+
+async def test_what_was_fetched_ahead_is_dropped_when_partitions_move_and_is_handled_once_by_their_next_owner(
+    settings: Settings, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, hanging, goes_on = MemoryProducer.publish, asyncio.Event(), asyncio.Event()
+
+    async def hang(self: MemoryProducer, partition: Partition, batch: Sequence[Outgoing]) -> None:
+        hanging.set()
+        await goes_on.wait()
+        await real(self, partition, batch)
+
+    monkeypatch.setattr(MemoryProducer, "publish", hang)
+    publish(broker, varied(600))
+    async with serving(settings, broker):
+        await hanging.wait()
+        await until(lambda: sum(broker.group("spamguard").members[0]._positions.values()) > settings.max_records)
+        async with serving(settings, broker) as second:
+            await asyncio.sleep(0.1)  # the second one waits for the first one's batch
+            goes_on.set()
+            await until(lambda: metric(second, "spamguard_assigned_partitions") > 0)
+            await until(lambda: lag(broker) == 0)
+    assert len(decided(broker)) == len(decisions(broker)) == 600
+
+
 async def test_workers_that_share_a_group_share_the_work(settings: Settings, broker: MemoryBroker) -> None:
     publish(broker, varied(300))
     async with serving(settings, broker):

@@ -2,7 +2,7 @@
 
 Exported labels come without a group, and a mass mailing with small edits would stand on both sides of a split.
 Character 3-grams of the normalised text with its figures masked are sketched (MinHash, 64 values in 16 bands of 4);
-rows that share a band and at least 0.7 of their 3-grams (Jaccard) belong together, as in the corpora (datasets/README.md).
+rows that share a band and at least 0.7 of their 3-grams (Jaccard) belong together, as in datasets/README.md.
 """
 
 import re

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 
-from spamguard.core.features import Grams, Keys, KeyTable, View, code_points, count, read
+from spamguard.core.features import Grams, Keys, KeyTable, View, code_points, count, marker_ids, read, word_numbers
 from spamguard.core.tokenizer import tokenize
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most
@@ -104,7 +104,8 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _grams(self, texts: Texts) -> Grams:
         tables = {} if self.view.reads_words else {self.view.name: self.symbol_table_}
-        return next(read(texts, [self.view], self.word_ids_, tables))
+        markers = {self.view.name: marker_ids(self.view, self.word_ids_)}
+        return next(read(texts, [self.view], word_numbers(self.word_ids_), tables, markers)).grams
 
     def transform(self, texts: Texts) -> sp.csr_matrix:
         """Return counts of shape (len(texts), number of features)."""

@@ -34,6 +34,7 @@ from spamguard_training.fit import Data, Fitted, Progress, fit, fold_of, headlin
 from spamguard_training.measure import Flags, Floats, ham_kind
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe
+from spamguard_training.reference import reference
 from spamguard_training.scores import scored_rows
 
 PIPELINE: Final = "pipeline.joblib"
@@ -198,6 +199,14 @@ def train(
         ),
         metrics=figures,
         kinds=tuple(fitted.arrays.kinds),
+        reference=reference(
+            data,
+            probability,
+            LinearScorer(fitted.arrays),
+            recipe,
+            ham_cutoff=ham_cutoff,
+            spam_cutoff=spam_cutoff,
+        ),
         self_tests=_self_tests(fitted),
         files={},
     )

@@ -76,5 +76,5 @@ def test_what_nobody_can_mean_is_a_sentence(arguments: tuple[str, ...], said: st
 
 def test_a_moment_is_a_span_or_a_time() -> None:
     now = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    assert dead_letters._moment("90m", now) == dead_letters._moment("2026-11-24T18:30:00+08:00")
-    assert dead_letters._moment(None) is None
+    assert dead_letters.moment("90m", now) == dead_letters.moment("2026-11-24T18:30:00+08:00")
+    assert dead_letters.moment(None) is None

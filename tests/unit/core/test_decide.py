@@ -1,7 +1,7 @@
 """Does a batch of messages become the right decisions, each with its reason, whatever its neighbours are?"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -38,12 +38,20 @@ class Scripted:
     def __init__(self, kind: str | None = "fraud") -> None:
         self.kind = kind
 
-    def score(self, texts: Sequence[str]) -> Scores:
+    def read(self, texts: Sequence[str]) -> "ScriptedReading":
         """Score by the last word."""
         probability = np.array([float(text.split()[-1].strip("abc")) if " " in text else 0.5 for text in texts])
-        return Scores(probability, probability, np.array([len(text.split()) for text in texts]))
+        scores = Scores(probability, probability, np.array([len(text.split()) for text in texts]))
+        return ScriptedReading(scores, self.kind)
 
-    def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+
+class ScriptedReading(NamedTuple):
+    """What it read."""
+
+    scores: Scores
+    kind: str | None
+
+    def explain(self, places: Sequence[int], originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Point at the first characters."""
         clues = [Clue(feature=original[:1], start=0, end=1, pull=1.0) for original in originals]
         return [Explanation(1.0, 0.0, (clue,), 0.0, self.kind) for clue in clues]

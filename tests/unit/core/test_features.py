@@ -20,7 +20,9 @@ from spamguard.core.features import (
     count,
     crossed,
     grams,
+    last_alike,
     marker_ids,
+    word_numbers,
     word_symbols,
 )
 from spamguard.core.normalize import TOKENS, normalize_batch
@@ -84,7 +86,8 @@ def fast_counts(symbols: Symbols, view: View, messages: int) -> list[Counter[tup
     found = grams(symbols, view)
     counts: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(messages)]
     mask = (1 << view.bits) - 1
-    for row, key, length in zip(found.rows.tolist(), found.keys.tolist(), found.lengths.tolist(), strict=True):
+    _, lengths = found.spans(np.arange(len(found.keys)))
+    for row, key, length in zip(found.rows.tolist(), found.keys.tolist(), lengths.tolist(), strict=True):
         counts[row][tuple(key >> (view.bits * place) & mask for place in reversed(range(length)))] += 1
     return counts
 
@@ -93,7 +96,7 @@ def fast_counts(symbols: Symbols, view: View, messages: int) -> list[Counter[tup
 def test_words_and_their_pairs_are_counted_as_the_plain_way_counts_them(texts: list[str]) -> None:
     known = {"发票": 1, "微": 2, "信": 3, "的": 4, "你": 5, "ab": 6, ".": 7}
     plain = plain_counts([[word for word in tokenize(text) if word != " "] for text in texts], known, WORDS)
-    assert fast_counts(word_symbols(texts, known), WORDS, len(texts)) == plain
+    assert fast_counts(word_symbols(texts, word_numbers(known)), WORDS, len(texts)) == plain
 
 
 @given(BATCHES, st.sampled_from([CHARS, SOUNDS, View(name="chars", bits=16, shortest=3, longest=3)]))
@@ -120,10 +123,10 @@ def test_a_message_that_holds_a_marker_pairs_it_with_each_of_its_known_words(tex
         for word in tokenize(text)
         if word in known
     )
-    found = crossed(word_symbols(texts, known), marker_ids(view, known), view.bits)
+    found = crossed(word_symbols(texts, word_numbers(known)), marker_ids(view, known), view.bits)
     pairs = zip(found.rows.tolist(), found.keys.tolist(), strict=True)
     assert Counter((row, key >> view.bits, key & 0xFFFFFFFF) for row, key in pairs) == expected
-    assert (found.lengths == 1).all()
+    assert (found.spans(np.arange(len(found.keys)))[1] == 1).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 6)), max_size=40))
@@ -136,7 +139,13 @@ def test_occurrences_are_counted_per_message_and_the_unknown_left_out(pairs: lis
     assert dict(zip(found, counted.counts.tolist(), strict=True)) == expected
 
 
+@given(st.lists(st.integers(0, 2**62) | st.integers(0, 9), max_size=300))
+def test_equals_name_the_last_of_them(values: list[int]) -> None:
+    last = {value: place for place, value in enumerate(values)}
+    assert last_alike(np.array(values, dtype=np.int64)).tolist() == [last[value] for value in values]
+
+
 def test_a_vocabulary_that_knows_the_line_break_still_joins_no_messages() -> None:
-    symbols = word_symbols(["发票", "贷款"], {"发票": 1, "\n": 2, "贷款": 3})
+    symbols = word_symbols(["发票", "贷款"], word_numbers({"发票": 1, "\n": 2, "贷款": 3}))
     assert grams(symbols, WORDS).keys.tolist() == [1, 3]
     assert symbols.rows[symbols.values == 3].tolist() == [1]

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from spamguard.backends.clock import ManualClock
-from spamguard.core.decide import Judge, Request
+from spamguard.core.decide import Judge, Reading, Request
 from spamguard.core.policy import Policy
-from spamguard.core.scorer import Explanation, LinearScorer, Scores
+from spamguard.core.scorer import Explanation, LinearScorer
+from spamguard.engine import filter as filter_module
 from spamguard.engine.control import Controls
-from spamguard.engine.filter import SLICE, LiveFilter
+from spamguard.engine.filter import SLICE, SLICE_CHARS, LiveFilter
 from spamguard.engine.holder import ModelHolder
 from spamguard.types import Action, Decision, Message, Mode, Reason
 from tests.cast import EVERYONE, GOOD, LOTTERY, MUM
@@ -33,16 +34,25 @@ class Fragile:
         if step == self.step and HOSTILE in texts:
             raise ZeroDivisionError(f"choked on {HOSTILE}")
 
-    def score(self, texts: Sequence[str]) -> Scores:
+    def read(self, texts: Sequence[str]) -> "FragileReading":
         """Score, or raise."""
         self.sizes.append(len(texts))
         self._check("score", texts)
-        return self.scorer.score(texts)
+        return FragileReading(self, self.scorer.read(texts))
 
-    def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
+
+class FragileReading:
+    """What a fragile scorer read."""
+
+    def __init__(self, scorer: Fragile, reading: Reading) -> None:
+        self._scorer = scorer
+        self._reading = reading
+        self.scores = reading.scores
+
+    def explain(self, places: Sequence[int], originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Explain, or raise."""
-        self._check("explain_batch", originals)
-        return self.scorer.explain_batch(originals, most=most)
+        self._scorer._check("explain", originals)
+        return self._reading.explain(places, originals, most=most)
 
 
 def requests(*texts: str) -> list[Request]:
@@ -92,12 +102,31 @@ def test_a_long_batch_is_judged_in_slices_off_the_loop_and_in_order(live: LiveFi
     assert len(fragile.threads) == 1
 
 
+def test_long_messages_make_small_slices_and_a_slice_is_never_empty(live: LiveFilter, fragile: Fragile) -> None:
+    texts = [MUM * 200] * 2 + [LOTTERY] * 3 + [MUM * (SLICE_CHARS // len(MUM))] * 2
+    decisions = judged(live, requests(*texts))
+    assert [decision.message_id for decision in decisions] == [f"m{number}" for number in range(len(texts))]
+    assert fragile.sizes == [5, 1, 1]
+
+
+def test_whoever_waits_for_the_judging_thread_gets_it_before_a_long_batch_is_done(
+    live: LiveFilter, fragile: Fragile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_module, "VISIT_S", 0.0)
+
+    async def both() -> None:
+        await asyncio.gather(live.judge(requests(*[MUM] * (2 * SLICE))), live.judge(requests(LOTTERY)))
+
+    asyncio.run(both())
+    assert fragile.sizes == [SLICE, 1, SLICE]
+
+
 def test_nothing_to_judge_is_no_work(live: LiveFilter, fragile: Fragile) -> None:
     assert judged(live, []) == []
     assert fragile.sizes == []
 
 
-@pytest.mark.parametrize("step", ["score", "explain_batch"])
+@pytest.mark.parametrize("step", ["score", "explain"])
 def test_one_hostile_message_is_isolated_counted_and_passes_degraded(
     live: LiveFilter, fragile: Fragile, failures: list[tuple[str, str]], step: str
 ) -> None:
@@ -128,9 +157,9 @@ def test_a_batch_keeps_the_model_it_began_with(live: LiveFilter, fragile: Fragil
     class Swapping(Fragile):
         """Swaps another model in while it scores."""
 
-        def score(self, texts: Sequence[str]) -> Scores:
+        def read(self, texts: Sequence[str]) -> FragileReading:
             live.holder.swap(Judge(scorer, "next/1", 0.3, 0.7))
-            return super().score(texts)
+            return super().read(texts)
 
     live.holder.swap(Judge(Swapping(scorer), "first/1", 0.3, 0.7))
     first = judged(live, requests(*[MUM] * (SLICE + 1)))

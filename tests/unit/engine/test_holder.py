@@ -20,7 +20,7 @@ def test_an_honest_model_becomes_a_judge(trained: Trained, scorer: LinearScorer)
     judge = ready_judge(manifest_of(trained.arrays), trained.arrays)
     assert (judge.name, judge.ham_cutoff, judge.spam_cutoff) == ("small/1.0", 0.3, 0.7)
     text = normalize.normalize(INVOICE)
-    assert judge.scorer.score([text]).log_odds.tolist() == scorer.score([text]).log_odds.tolist()
+    assert judge.scorer.read([text]).scores.log_odds.tolist() == scorer.score([text]).log_odds.tolist()
 
 
 @pytest.mark.parametrize(

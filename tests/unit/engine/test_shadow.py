@@ -10,13 +10,13 @@ import pytest
 from spamguard.backends.clock import ManualClock
 from spamguard.backends.metrics import MemoryMetrics
 from spamguard.core.codec import encode
-from spamguard.core.decide import Judge, Request
+from spamguard.core.decide import Judge, Reading, Request
 from spamguard.core.policy import Policy
-from spamguard.core.scorer import LinearScorer, Scores
+from spamguard.core.scorer import LinearScorer
 from spamguard.engine.control import Controls
-from spamguard.engine.filter import SLICE, LiveFilter
+from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder
-from spamguard.engine.shadow import Shadow
+from spamguard.engine.shadow import SLICE, Shadow
 from spamguard.types import Action, Message, Mode, ShadowReport
 from tests.cast import BANK_CODE, EVERYONE, GOOD, LOTTERY, MUM, SPAM
 
@@ -33,16 +33,16 @@ class Scoring:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.scorer, name)
 
-    def score(self, texts: Sequence[str]) -> Scores:
+    def read(self, texts: Sequence[str]) -> Reading:
         """Score."""
         self.threads.add(threading.current_thread().name.rstrip("0123456789"))
-        return self.scorer.score(texts)
+        return self.scorer.read(texts)
 
 
 class Raising(Scoring):
     """A scorer that raises."""
 
-    def score(self, texts: Sequence[str]) -> Scores:
+    def read(self, texts: Sequence[str]) -> Reading:
         """Raise."""
         raise ZeroDivisionError(texts[0])
 
@@ -54,10 +54,10 @@ class Waiting(Scoring):
         super().__init__(scorer)
         self.go = threading.Event()
 
-    def score(self, texts: Sequence[str]) -> Scores:
+    def read(self, texts: Sequence[str]) -> Reading:
         """Wait, then score."""
         assert self.go.wait(30)
-        return super().score(texts)
+        return super().read(texts)
 
 
 @pytest.fixture

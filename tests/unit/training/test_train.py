@@ -62,7 +62,9 @@ def test_the_served_arrays_score_what_the_kept_pipeline_scores(once: Trained) ->
     texts = [row.text for row in gather([LABELLED], [], SMALL)[0]]
     pipeline = joblib.load(io.BytesIO((once.folder / PIPELINE).read_bytes()))
     expected = pipeline.predict_proba(texts)[:, 1]
-    np.testing.assert_allclose(judge.scorer.score(normalize_batch(texts)).probability, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        judge.scorer.read(normalize_batch(texts)).scores.probability, expected, rtol=0, atol=1e-9
+    )
 
 
 def test_manifest_and_card_say_where_the_model_comes_from_and_how_it_was_cut(once: Trained) -> None:

@@ -1,0 +1,1 @@
+"""Which steps are there? Their file names say their order."""
