@@ -42,6 +42,7 @@ contract: $(VENV)/.dev ## renew the contract's files from the types (docs/contra
 
 bench: $(VENV)/.dev ## measure speed against the plain way and service; with Kafka's jars the whole service too
 	$(BIN)/python tests/bench/run.py --write
+	$(BIN)/python tests/bench/gateway.py --write
 
 ##@ Kafka for development
 kafka: kafka-jars ## fetch and run Apache Kafka on 127.0.0.1:9092, in the foreground (needs Java 17 and Maven)

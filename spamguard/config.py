@@ -47,9 +47,18 @@ class Settings(BaseSettings):
     decisions_topic: str = Field("sms.decisions", description="topic of decisions")
     review_topic: str = Field("sms.review", description="topic of review copies, acknowledged before a block")
     dead_letter_topic: str = Field("sms.dead-letter", description="topic of records without a readable message id")
-    control_topic: str = Field("sms.control", description="compacted topic of switches: allow-all, modes, the breaker")
+    control_topic: str = Field("sms.control", description="compacted topic of orders: allow-all, modes, breaker, model")
+    lists_topic: str = Field("sms.lists", description="compacted topic of the lists' entries; the one truth once read")
+    lists: Path | None = Field(
+        None, description="CSV file of list entries that counts while the lists topic is missing or cannot be read"
+    )
     released_topic: str = Field("sms.released", description="topic of blocked messages that reviewers released")
     labels_topic: str = Field("sms.labels", description="topic of reviewers' labels, without texts")
+    optout_topic: str = Field("sms.optout", description="compacted topic of subscribers who want no more from a sender")
+    optout_key_file: Path | None = Field(
+        None, description="file of secrets that hash who opted out, VERSION:BASE64 a line; without, nobody is muted"
+    )
+    optout_max: int = Field(20_000_000, ge=1, description="most mutes a worker keeps in memory, 8 bytes each")
     control_file: Path = Field(
         Path("/run/spamguard/allow-all"),
         description="while this file exists everything is allowed, whatever Kafka says",
@@ -73,7 +82,12 @@ class Settings(BaseSettings):
     shadow_topic: str = Field("sms.shadow", description="topic of sampled disagreements with it; may be missing")
     shadow_sample: float = Field(0.01, ge=0, le=1, description="share of the disagreements that go there")
     mode: Mode = Field(Mode.ENFORCE, description="enforce blocks; observe allows and says what it would have done")
-    preset: Literal["standard", "fraud-only"] = Field("standard", description="which categories of spam are blocked")
+    preset: Literal["standard", "fraud-only", "strict"] = Field(
+        "standard", description="what is blocked, and from which score, without a policy file"
+    )
+    policy: Path | None = Field(
+        None, description="policy file (policy.toml); it replaces mode, preset and late_after_s, and is followed"
+    )
     reference: Path | None = Field(
         None, description="calm traffic to measure drift against, from spamguard drift; the model's own when unset"
     )
@@ -118,6 +132,12 @@ class Settings(BaseSettings):
     review_key_file: Path | None = Field(
         None,
         description="keys that encrypt numbers in it; beside SQLite's file, and made at the first start, when unset",
+    )
+    review_sample: float = Field(
+        0.0, ge=0, le=1, description="share of allowed application messages that workers copy for review, drawn by lot"
+    )
+    review_sample_person_to_person: bool = Field(
+        False, description="draw from what people write to each other too; ask your lawyers first"
     )
     review_group: str = Field("spamguard-review", description="consumer group of the review application")
     review_host: str = Field("127.0.0.1", description="where the review pages are served")

@@ -24,6 +24,12 @@ class ConfigError(SpamguardError):
     exit_code = 3
 
 
+class PolicyRejected(SpamguardError):
+    """The policy {path} cannot be used: {detail}. Correct it, then look again: `spamguard policy check`."""
+
+    exit_code = 3
+
+
 class ModelNotFound(SpamguardError):
     """There is no model at {path}. Train one with `spamguard train`, or point --model (SPAMGUARD_MODEL) at one;
     `spamguard models list` shows what is there.
@@ -92,6 +98,12 @@ class DataError(SpamguardError):
     exit_code = 6
 
 
+class ListRejected(SpamguardError):
+    """The list cannot be used: {detail}. `spamguard lists check FILE` names everything that is wrong with it."""
+
+    exit_code = 6
+
+
 class AlreadyRunning(SpamguardError):
     """Another `{command}` works in {folder} already. Let it finish, or look at process {pid}; one that was
     stopped leaves no lock.
@@ -120,34 +132,34 @@ class MissingExtra(SpamguardError):
 class DatabaseUnfit(SpamguardError):
     """The review database cannot be used: {detail}. `spamguard review check` says what it should be."""
 
-    exit_code = 8
+    exit_code = 10
 
 
 class Forbidden(SpamguardError):
     """The role {role} does not allow this ({permission}). Ask a lead or an administrator."""
 
-    exit_code = 8
+    exit_code = 10
 
 
 class NotThere(SpamguardError):
     """There is no such {what}. It may be older than the retention, or its number mistyped."""
 
-    exit_code = 8
+    exit_code = 10
 
 
 class Conflict(SpamguardError):
     """It was not done: {detail}. Load it again and look once more."""
 
-    exit_code = 8
+    exit_code = 10
 
 
 class LoginRefused(SpamguardError):
     """The login was refused: {detail}. `spamguard review users reset-password NAME` gives a new password."""
 
-    exit_code = 8
+    exit_code = 10
 
 
 class ReviewInvalid(SpamguardError):
     """What was given cannot be taken as it is: {detail}."""
 
-    exit_code = 8
+    exit_code = 10

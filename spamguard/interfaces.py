@@ -24,8 +24,9 @@ class Consumer(Protocol):
     async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what is there, in offset order per partition, or an empty mapping after `timeout_s`.
 
-        Records of paused partitions are not returned, nor any that were fetched for an assignment that `on_revoked` was
-        told of since: what was not committed then comes again. May raise BrokerUnavailable, which is retriable.
+        No partition waits for the whole backlog of another. Records of paused partitions are not returned, nor any that
+        were fetched for an assignment that `on_revoked` was told of since: what was not committed then comes again. May
+        raise BrokerUnavailable, which is retriable.
         """
 
     async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:

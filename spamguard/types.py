@@ -30,6 +30,10 @@ class Reason(StrEnum):
     GUARD = "guard"  #: a guard protects this class of good message; `guard` names it
     CONSENTED = "consented"  #: marketing that the subscriber opted in to
     CATEGORY_ALLOWED = "category_allowed"  #: the tenant's policy allows this category of spam
+    LIST_ALLOW = "list_allow"  #: an entry of a list allows it, whatever the score; `list_entry` names it
+    LIST_BLOCK = "list_block"  #: an entry of a list blocks it, whatever the score; `list_entry` names it
+    LIST_REVIEW = "list_review"  #: allowed, and offered for review because an entry of a list asks for it
+    OPTED_OUT = "opted_out"  #: marketing to a subscriber who asked this sender to stop
     OBSERVED = "observed"  #: observe mode: would have been blocked
     ALLOW_ALL = "allow_all"  #: the kill switch is on
     REVIEW_UNAVAILABLE = "review_unavailable"  #: the review copy could not be stored, so the block was not published
@@ -53,6 +57,25 @@ class Mode(StrEnum):
 
     ENFORCE = "enforce"  #: blocks bind
     OBSERVE = "observe"  #: everything is allowed; `would_be` says what it would have been
+
+
+class Treatment(StrEnum):
+    """What an operator wants done with a category of spam, or with what matches an entry of a list."""
+
+    BLOCK = "block"  #: it is not delivered
+    ALLOW = "allow"  #: it is delivered
+    REVIEW = "review"  #: allowed, and offered for review
+
+
+class ListKind(StrEnum):
+    """What an entry of a list is compared with."""
+
+    SENDER = "sender"  #: the sender's number or name; with a * at the end all that begin so
+    LINK = "link"  #: the account that handed it in, or ACCOUNT/SENDER: what the gateway authenticated
+    SIGNATURE = "signature"  #: the 【…】 at either end of the text
+    HOST = "host"  #: the host of a link or mail address in the text, and every host below it
+    CONTACT = "contact"  #: a phone number, or the name of an account to write to, in the text
+    PATTERN = "pattern"  #: an RE2 expression, searched for in the normalised text
 
 
 class DeadReason(StrEnum):
@@ -138,8 +161,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     category: Category | None = None  #: the kind of spam, for blocked and unsure messages
     clues: tuple[Clue, ...] = ()  #: at most five, strongest first, for blocked and unsure messages
     campaign_id: str | None = None  #: the same for near-identical messages sent in bulk
+    list_entry: str | None = None  #: id of the entry of a list that matched and counted; never its value
     model: str  #: name/version of the model
-    policy: str  #: name of the policy
+    policy: str  #: name of the policy; of one from a file name@digest
     code_version: str  #: release of spamguard
     degraded: bool = False  #: something that should have been done could not be
     late: bool = False  #: judged longer after it was received than the configured limit
@@ -247,6 +271,45 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     status: int  #: the HTTP status
     detail: str = ""  #: what to do about it
     places: tuple[int, ...] = ()  #: which messages of a list are meant, from 0; the first hundred
+
+
+class ListEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A line of a list: what it is compared with, and what is done with what matches."""
+
+    kind: ListKind  #: what it is compared with
+    value: str  #: as somebody wrote it; it is compared in its canonical form
+    action: Treatment  #: what is done with what matches
+    tenant: str = ""  #: whose messages; empty means everybody's, for an allow entry those without a tenant
+    owner: str = ""  #: who answers for it
+    reason: str = ""  #: why it is there
+    created: str = ""  #: RFC 3339, or a date
+    expires: str = ""  #: the same; the entry counts until then, without one for ever
+
+
+class ListChange(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A change of the lists: the value of a record on the lists topic, whose key is the entry's id."""
+
+    entry: ListEntry | None = None  #: the entry as it is now; None takes it away
+    who: str = ""  #: who changed it, as the command was told; proves nothing
+    why: str = ""  #: why it was changed
+    at: str = ""  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
+
+
+class OptOut(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A subscriber's wish to be left alone: the value of a record on the opt-out topic, whose key is the mute's hash.
+
+    The numbers are whole, because the gateway has to act on them; workers read the key alone.
+    """
+
+    subscriber: str  #: the number that does not want to be written to
+    sender: str = ""  #: the number or name that is muted for it
+    signature: str = ""  #: or the signature that is
+    tenant: str = ""  #: whose messages; empty where there are no tenants
+    opted_out: bool = True  #: false takes it back
+    message_id: str = ""  #: of the answer that said so
+    at: str = ""  #: RFC 3339, UTC
+    schema_version: int = SCHEMA_VERSION  #: version of the contract
 
 
 class Partition(msgspec.Struct, frozen=True, order=True, gc=False):

@@ -47,7 +47,7 @@ def _quantile(quantile: float, histogram: str) -> str:
     return f"histogram_quantile({quantile}, {_rate(f'{histogram}_bucket', 'le')})"
 
 
-_WOULD_BLOCK: Final = 'reason=~"spam_score|observed|allow_all|review_unavailable"'
+_WOULD_BLOCK: Final = 'reason=~"spam_score|list_block|opted_out|observed|allow_all|review_unavailable"'
 _ZERO_IS_BAD: Final = ((None, "red"), (1.0, "green"))
 _ANY_IS_BAD: Final = ((None, "green"), (0.001, "red"))
 
@@ -63,8 +63,9 @@ PANELS: Final = (
     Panel("Model's age", "From half a year on, train on recent messages.",
           {"age": f"max(spamguard_model_age_seconds{HERE})"}, unit="s", width=4, kind="stat",
           steps=((None, "green"), (120 * 86400.0, "yellow"), (180 * 86400.0, "red"))),
-    Panel("Longest since a poll", "Above 10 s the loop is stuck, or waits for Kafka with a batch in hand.",
-          {"since": f"max(spamguard_seconds_since_poll{HERE})"}, unit="s", width=4, kind="stat",
+    Panel("Longest since a poll, or with a batch", "Above 10 s: stuck, Kafka does not acknowledge, or judging hangs.",
+          {"poll": f"max(spamguard_seconds_since_poll{HERE})", "batch": f"max(spamguard_batch_in_hand_seconds{HERE})"},
+          unit="s", width=4, kind="stat",
           steps=((None, "green"), (5.0, "yellow"), (10.0, "red"))),
     Panel("Kill switch", "Workers that let everything pass. Not 0 and not all: one has the control file.",
           {"allow-all": f"sum(spamguard_allow_all{HERE})"}, kind="stat", steps=_ANY_IS_BAD),
@@ -118,12 +119,29 @@ PANELS: Final = (
           {"{{role}} {{outcome}}": _rate("spamguard_model_reloads_total", "role, outcome"),
            "rejected now: {{role}}": f"sum by (role) (spamguard_model_rejected{HERE})",
            "swap p99 (s)": _quantile(0.99, "spamguard_model_swap_seconds")}),
+    Panel("Policies", "Workers by policy; rejected: the file that is meant has a fault, the last good one holds.",
+          {"{{policy}}": f"sum by (policy) (spamguard_policy_info{HERE})",
+           "{{outcome}}": _rate("spamguard_policy_reloads_total", "outcome"),
+           "rejected now": f"sum(spamguard_policy_rejected{HERE})"}),
+    Panel("Lists", "Entries a worker knows, at most and at least; unread: no change reaches that worker.",
+          {"{{state}}, most": f"max by (state) (spamguard_list_entries{HERE})",
+           "{{state}}, least": f"min by (state) (spamguard_list_entries{HERE})",
+           "workers that read the topic": f"sum(spamguard_lists_read{HERE})"}),
+    Panel("Opt-outs", "Wishes to be left alone that were heard, and the pairs a worker mutes. lost: see sms.optout.",
+          {"{{outcome}}": _rate("spamguard_opt_outs_total", "outcome"),
+           "mutes": f"max(spamguard_mutes{HERE})"}),
     Panel("Challenger against champion", "Messages both scored: would_block is what only the challenger blocks.",
           {"{{outcome}}": _rate("spamguard_shadow_total", "outcome"),
            "dropped: {{reason}}": _rate("spamguard_shadow_dropped_total", "reason")}, unit="ops"),
     Panel("Has the traffic moved?", "Index of the last hour against the reference: below 0.1 calm, above 0.25 moved.",
           {"{{feature}}": f"max by (feature) (spamguard_drift_psi{HERE})",
            "messages counted": f"sum(spamguard_drift_messages{HERE}) / 1e6"}),
+    Panel("Waiting for people", "Items nobody has read, cases past their time, and releases that wait for Kafka.",
+          {"backlog": f"sum(spamguard_review_backlog{HERE})", "overdue cases": f"sum(spamguard_review_overdue{HERE})",
+           "to publish": f"sum(spamguard_review_outbox{HERE})"}),
+    Panel("Review copies taken", "What reaches the reviewers; unreadable records are named in the log.",
+          {"stored": _rate("spamguard_review_copies_total"),
+           "unreadable": _rate("spamguard_review_unreadable_total")}, unit="ops"),
 )  # fmt: skip
 
 

@@ -179,6 +179,8 @@ class MemoryConsumer:
                 found[partition] = records
                 self._positions[partition] = position + len(records)
                 most -= len(records)
+        for partition in found:  # what was served now is served last next time
+            self._positions[partition] = self._positions.pop(partition)
         return found
 
     async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:

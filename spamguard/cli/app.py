@@ -49,6 +49,12 @@ COMMANDS: Final = {
     "breaker": Command(
         RUN, "Close the breaker that turned a tenant to observe, or turn all of them off.", "spamguard.cli.control"
     ),
+    "policy": Command(
+        RUN, "Check a policy file, show what it says, and which decisions it would change.", "spamguard.cli.policy"
+    ),
+    "lists": Command(
+        RUN, "Block, allow or review senders, links, signatures, hosts, contacts, patterns.", "spamguard.cli.lists"
+    ),
     "dead-letters": Command(RUN, "List and replay records that got no decision.", "spamguard.cli.dead_letters"),
     "loadgen": Command(
         RUN,
@@ -129,7 +135,7 @@ _EPILOG: Final = """
 [bold]Exit codes[/]
   0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings · 4 model
   5 broker or topics · 6 data · 7 missing extra · 8 the gate is closed
-  9 another one is running · 70 internal error
+  9 another one is running · 10 review · 70 internal error
 """
 
 

@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
+from spamguard.backends.clock import SystemClock
 from spamguard.cli.options import Brokers, Group, Model, Models
 from spamguard.cli.screen import DIM, Screen
 from spamguard.config import Settings
 from spamguard.errors import SpamguardError, TopicUnfit
 from spamguard.interfaces import Admin, Broker
-from spamguard.service import catalogue, orders, streams
+from spamguard.service import catalogue, listing, orders, policies, streams
 
 FINE, WARNING, FAULT, SKIPPED = "✓", "!", "✗", "–"
 _STYLES: Final = {FINE: "bold green", WARNING: "bold yellow", FAULT: "bold red", SKIPPED: DIM}
@@ -102,6 +103,7 @@ async def _run(
         return findings
     tell(settings_finding(overrides))
     tell(model_finding(settings, datetime.now(UTC)))
+    tell(policy_finding(settings))
     if not ask_broker:
         tell(Finding(SKIPPED, "broker", "not asked (--no-broker)"))
         return findings
@@ -164,16 +166,17 @@ async def broker_findings(
     """Yield what the broker says of itself, the topics, the switches, the clocks and the group."""
     names = streams.needed_topics(settings)
     try:
-        found = dict(await admin.partitions((*names, settings.control_topic)))
+        others = (*streams.compacted_topics(settings), *streams.reviewers_topics(settings))
+        found = dict(await admin.partitions((*names, *others)))
     except SpamguardError as error:
         yield _fault("broker", error)
         yield Finding(SKIPPED, "topics", "not checked, nor clock and lag: no broker answers")
         return
     yield Finding(FINE, "broker", f"{settings.brokers} answers")
     if create_topics:
-        missing = {name: number or found.get(names[0], DEFAULT_PARTITIONS) for name in names if name not in found}
-        if settings.control_topic not in found:
-            missing[settings.control_topic] = 1
+        wanted = (*names, *streams.reviewers_topics(settings))
+        missing = {name: number or found.get(names[0], DEFAULT_PARTITIONS) for name in wanted if name not in found}
+        missing |= {topic: 1 for topic in streams.compacted_topics(settings) if topic not in found}
         try:
             await streams.create_topics(settings, admin, missing)
         except SpamguardError as error:
@@ -188,6 +191,7 @@ async def broker_findings(
         yield Finding(WARNING, "control", f"{sentence}create it: spamguard check --create-topics")
     elif broker is not None:
         yield await _control_finding(settings, broker)
+    yield await _lists_finding(settings, found, broker)
     kept = [topic for topic in streams.compacted_topics(settings) if topic in found]
     if kept:
         yield await _compaction_finding(admin, kept)
@@ -227,6 +231,35 @@ async def _control_finding(settings: Settings, broker: Broker) -> Finding:
         return Finding(WARNING, "control", "allow-all is ON: nothing is blocked; see `spamguard allow-all status`")
     modes = len(controls.modes)
     return Finding(FINE, "control", f"allow-all is off, {modes} mode{'' if modes == 1 else 's'} ordered")
+
+
+async def _lists_finding(settings: Settings, found: Mapping[str, int], broker: Broker | None) -> Finding:
+    """Return where the lists are; a service without any runs all the same."""
+    if settings.lists_topic not in found:
+        where = f"the file {settings.lists} counts" if settings.lists else "no lists are used"
+        return Finding(FINE, "lists", f"{where}: {settings.lists_topic} does not exist (--create-topics makes it)")
+    if broker is None:
+        return Finding(FINE, "lists", f"{settings.lists_topic} is there")
+    try:
+        ledger = await listing.read_topic(settings, broker=broker)
+    except SpamguardError as error:
+        return Finding(WARNING, "lists", f"{error} The service would run with its last entries, and say so.")
+    number = len(ledger.changes)
+    if settings.lists is not None and not number:
+        step = f"import it: spamguard lists import {settings.lists} --yes"
+        return Finding(WARNING, "lists", f"{settings.lists_topic} is empty and counts, not {settings.lists}; {step}")
+    return Finding(FINE, "lists", f"{number:,} entr{'y' if number == 1 else 'ies'} in {settings.lists_topic}")
+
+
+def policy_finding(settings: Settings) -> Finding:
+    """Return whether policy and file of lists are sound."""
+    try:
+        name = policies.policy_of(settings).name
+        lists = listing.first_lists(settings, SystemClock())
+    except SpamguardError as error:
+        return _fault("policy", error)
+    entries = "" if settings.lists is None else f"; {len(lists):,} entries in {settings.lists}"
+    return Finding(FINE, "policy", f"{name}{entries}")
 
 
 async def _compaction_finding(admin: Admin, topics: list[str]) -> Finding:

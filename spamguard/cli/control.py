@@ -77,7 +77,7 @@ def allow_all_on(
     settings = config.load({"brokers": brokers, "control_topic": control_topic, "control_file": control_file})
     screen = Screen()
     if file:
-        orders.control_file(settings).write(f"{reason} ({who or _who()})")
+        orders.control_file(settings).write(f"{reason} ({who or who_am_i()})")
         screen.say(f"allow-all is on for the workers that see {settings.control_file}; other machines need their own.")
         return
     give(settings, ALLOW_ALL, ordered(True, reason, who))
@@ -217,7 +217,8 @@ def breaker_off(reason: Reason, who: Who = None, brokers: Brokers = None, contro
     Screen().say("The breakers are off: acknowledged, every worker obeys within two seconds.")
 
 
-def _who() -> str:
+def who_am_i() -> str:
+    """Return who types, as far as this machine knows."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -228,13 +229,13 @@ def _who() -> str:
 def ordered(on: bool, reason: str, who: str | None, mode: Mode | None = None) -> Order:
     """Return an order given now; who is user@host where nobody is named."""
     since = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return Order(on=on, mode=mode, reason=reason, who=who or _who(), since=since)
+    return Order(on=on, mode=mode, reason=reason, who=who or who_am_i(), since=since)
 
 
 def give(settings: Settings, key: str, order: Order) -> None:
     """Give an order, or say what to do when Kafka is the problem."""
     try:
-        _asked(orders.give_order(settings, key, order))
+        asked(orders.give_order(settings, key, order))
     except SpamguardError:
         if key == ALLOW_ALL:
             switch = "on --file --reason …" if order.on else "off --file"
@@ -244,11 +245,12 @@ def give(settings: Settings, key: str, order: Order) -> None:
 
 
 def _read(settings: Settings) -> Controls:
-    controls: Controls = _asked(orders.read_controls(settings))
+    controls: Controls = asked(orders.read_controls(settings))
     return controls
 
 
-def _asked(asking: Coroutine[Any, Any, Any]) -> Any:
+def asked(asking: Coroutine[Any, Any, Any]) -> Any:
+    """Return what the broker says; what a client library complains of on the way is told in a sentence."""
     for name in logs.CHATTY:  # what a client library complains of is told in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return asyncio.run(asking)

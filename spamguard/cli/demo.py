@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
-from spamguard.cli.options import WATCHING, MetricsHost, Model, Models, ModeOption, Preset
+from spamguard.cli.options import WATCHING, MetricsHost, Model, Models, ModeOption, PolicyFile, Preset
 from spamguard.cli.screen import ACTION_STYLE, DIM, SPAM_STYLE, Screen, printable, score_style, score_text, shortened
 from spamguard.config import Settings
 from spamguard.core.codec import decode_message
@@ -80,6 +80,7 @@ def demo(
     models: Models = None,
     mode: ModeOption = None,
     preset: Preset = None,
+    policy: PolicyFile = None,
     metrics_host: MetricsHost = None,
     metrics_port: Annotated[
         int, typer.Option(help="port of /metrics; 0 takes any free one", min=0, max=65535, rich_help_panel=WATCHING)
@@ -95,6 +96,7 @@ def demo(
         "models": models,
         "mode": mode,
         "preset": preset,
+        "policy": policy,
         "metrics_host": metrics_host,
         "metrics_port": metrics_port,
     }

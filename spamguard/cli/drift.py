@@ -15,7 +15,7 @@ from spamguard import config
 from spamguard.cli.options import Model, Models, setting
 from spamguard.cli.screen import DIM, Screen, printable
 from spamguard.core import ageing
-from spamguard.core.ageing import NAMES, Reference, Shift, Tally
+from spamguard.core.ageing import NAMES, Reference, Shift, Tally, WordCounts
 from spamguard.core.decide import Request
 from spamguard.core.normalize import clip, normalize_batch, readable
 from spamguard.core.sms import text_of
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
     """What recorded messages look like."""
 
     tally: Tally
-    words: dict[str, float]
+    words: WordCounts
     messages: int
     precision: Precision
 
@@ -93,7 +93,7 @@ def drift(
     said = _labels(labels or [])
     if calm:
         then = _measured(calm, engine, expected.words, Tally(), {})
-        against: Reference | None = ageing.reference_of(then.tally, then.words)
+        against: Reference | None = ageing.reference_of(then.tally, then.words.known(expected.words))
     else:
         against = expected.reference
     edges = ageing.EDGES if against is None else against.edges
@@ -102,7 +102,7 @@ def drift(
         raise DataError(detail="no message could be read there; give recorded messages, one JSON object a line")
     screen = Screen()
     if write_reference is not None:
-        ages.write_reference(write_reference, ageing.reference_of(now.tally, now.words))
+        ages.write_reference(write_reference, ageing.reference_of(now.tally, now.words.known(expected.words)))
         Screen(stderr=True).say(f"written: {write_reference} ({now.messages:,} messages)")
         if not calm and reference is None and not as_json:
             return
@@ -112,7 +112,7 @@ def drift(
             "FILE, or with a --reference that --write-reference made"
         )
     found = ageing.shifts(now.tally, against)
-    moved = ageing.moved_words(now.words, now.messages, against)
+    moved = ageing.moved_words(now.words.repeated(), now.messages, against)
     if as_json:
         json.dump(_figures(now, found, moved), sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
@@ -146,7 +146,7 @@ def _labels(paths: Sequence[Path]) -> dict[str, str]:
 def _measured(files: Sequence[Path], engine: LiveFilter, known: Any, tally: Tally, said: dict[str, str]) -> Measured:
     """Return what the messages of some files look like. Raises DataError."""
     recordings = Recordings()
-    counts: dict[str, float] = {}
+    words = WordCounts()
     messages = labelled = blocked = right = missed = 0
     for batch in recordings.of_files(files):
         kept = [one for one in batch if one.message is not None]
@@ -157,8 +157,7 @@ def _measured(files: Sequence[Path], engine: LiveFilter, known: Any, tally: Tall
         clipped = [clip(text) for text in texts if text is not None]
         normalized = normalize_batch(clipped)
         tally.add(ageing.observe_normalized(clipped, normalized, known))
-        for word, share in ageing.word_shares(normalized, known, None).items():
-            counts[word] = counts.get(word, 0.0) + share * len(normalized)
+        words.add(normalized)
         messages += len(requests)
         for one, text, decision in zip(kept, texts, decisions, strict=True):
             label = _label_of(one, text, said)
@@ -168,8 +167,6 @@ def _measured(files: Sequence[Path], engine: LiveFilter, known: Any, tally: Tall
                 blocked += blocks
                 right += blocks and label == "spam"
                 missed += not blocks and label == "spam"
-    common = sorted(counts, key=lambda word: (-counts[word], word))[: ageing.WORDS]
-    words = {word: round(counts[word] / max(1, messages), 6) for word in sorted(common)}
     return Measured(tally, words, messages, Precision(labelled, blocked, right, missed))
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
-from spamguard.cli.options import Model, Models, ModeOption, Preset
+from spamguard.cli.options import Model, Models, ModeOption, PolicyFile, Preset
 from spamguard.cli.screen import (
     ACTION_STYLE,
     DIM,
@@ -65,6 +65,7 @@ def explain(
     models: Models = None,
     mode: ModeOption = None,
     preset: Preset = None,
+    policy: PolicyFile = None,
 ) -> None:
     """Show why a text gets its decision.
 
@@ -75,7 +76,7 @@ def explain(
     """
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
-    overrides = {"model": model, "models": models, "mode": mode, "preset": preset}
+    overrides = {"model": model, "models": models, "mode": mode, "preset": preset, "policy": policy}
     engine = judging.offline_filter(config.load(overrides))
     whole = mend(text)
     judged = clip(whole)

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from spamguard import config
-from spamguard.cli.options import Model, Models, ModeOption, Preset
+from spamguard.cli.options import Model, Models, ModeOption, PolicyFile, Preset
 from spamguard.cli.screen import ACTION_STYLE, DIM, Screen, printable, score_style, score_text, shortened
 from spamguard.core.codec import decision_id, decode_message, encode
 from spamguard.core.decide import Request
@@ -99,6 +99,7 @@ def score(
     models: Models = None,
     mode: ModeOption = None,
     preset: Preset = None,
+    policy: PolicyFile = None,
 ) -> None:
     """Judge texts, or a file of messages, without a broker.
 
@@ -114,7 +115,7 @@ def score(
         raise typer.BadParameter("give a text, or - to read one text a line from standard input", param_hint="TEXT")
     if jsonl and len(inputs or ()) > 1:
         raise typer.BadParameter("--jsonl reads one file, or - for standard input", param_hint="FILE")
-    overrides = {"model": model, "models": models, "mode": mode, "preset": preset}
+    overrides = {"model": model, "models": models, "mode": mode, "preset": preset, "policy": policy}
     engine = judging.offline_filter(config.load(overrides))
     if not jsonl:
         _score_texts(inputs or [], engine)

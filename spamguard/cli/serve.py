@@ -16,6 +16,7 @@ from spamguard.cli.options import (
     Model,
     Models,
     ModeOption,
+    PolicyFile,
     Preset,
 )
 from spamguard.service import process
@@ -38,6 +39,7 @@ def serve(
     models: Models = None,
     mode: ModeOption = None,
     preset: Preset = None,
+    policy: PolicyFile = None,
     metrics_host: MetricsHost = None,
     metrics_port: MetricsPort = None,
     log_level: LogLevel = None,

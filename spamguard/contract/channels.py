@@ -51,6 +51,20 @@ CHANNELS: Final = {
         "What operators switched; one partition, the last order of a switch holds. Keys of other switches are ignored.",
         True,
     ),
+    "list-change": Channel(
+        True,
+        True,
+        "the entry's id, as `spamguard lists` makes one; it says nothing of the value",
+        "Entries of the lists, the last one of an id holds; a record without a value takes the entry away too.",
+        True,
+    ),
+    "opt-out": Channel(
+        True,
+        True,
+        "the mute: version.hash, a keyed hash of subscriber and sender or signature; workers read nothing else",
+        "Subscribers who answered that they want no more from a sender; gateways act on it.",
+        True,
+    ),
     "release": Channel(
         False, True, "the decision_id", "Blocked messages that a reviewer let go; gateways deliver them."
     ),

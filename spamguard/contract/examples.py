@@ -16,8 +16,12 @@ from spamguard.types import (
     DeadReason,
     Decision,
     Label,
+    ListChange,
+    ListEntry,
+    ListKind,
     Message,
     Mode,
+    OptOut,
     Order,
     Problem,
     Reason,
@@ -26,6 +30,7 @@ from spamguard.types import (
     ShadowOpinion,
     ShadowReport,
     Timings,
+    Treatment,
 )
 
 MESSAGE: Final = Message(
@@ -149,6 +154,31 @@ EXAMPLES: Final[dict[str, dict[str, msgspec.Struct]]] = {
             reason="a new customer",
             who="ling@ops-1",
             since="2026-11-24T02:10:00.000+00:00",
+        )
+    },
+    "list-change": {
+        "list-change": ListChange(
+            entry=ListEntry(
+                kind=ListKind.HOST,
+                value="evil.example",
+                action=Treatment.BLOCK,
+                owner="abuse desk",
+                reason="phishing wave",
+                created="2026-11-24",
+                expires="2026-12-31",
+            ),
+            who="ling@ops-1",
+            why="phishing wave",
+            at="2026-11-24T02:12:00.000+00:00",
+        ),
+        "list-change-removed": ListChange(who="ling@ops-1", why="a mistake", at="2026-11-24T02:20:00.000+00:00"),
+    },
+    "opt-out": {
+        "opt-out": OptOut(
+            subscriber="13900001234",
+            sender="106900770001",
+            message_id="m7",
+            at="2026-11-24T02:30:00.000+00:00",
         )
     },
     "release": {

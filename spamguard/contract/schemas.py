@@ -18,7 +18,10 @@ from spamguard.types import (
     DeadReason,
     Decision,
     Label,
+    ListChange,
+    ListKind,
     Message,
+    OptOut,
     Order,
     Problem,
     Reason,
@@ -45,6 +48,8 @@ VALUES: Final = (
     Value("dead-letter", DeadLetter, "sms.dead-letter"),
     Value("shadow-report", ShadowReport, "sms.shadow"),
     Value("order", Order, "sms.control"),
+    Value("list-change", ListChange, "sms.lists"),
+    Value("opt-out", OptOut, "sms.optout"),
     Value("release", Release, "sms.released"),
     Value("label", Label, "sms.labels"),
     Value("problem", Problem, None),
@@ -52,7 +57,7 @@ VALUES: Final = (
 BY_NAME: Final = {value.name: value for value in VALUES}
 
 #: Lists of words that grow within a version: a reader must expect one it does not know. All others never grow.
-GROWING: Final[tuple[type[StrEnum], ...]] = (Reason, Category, DeadReason)
+GROWING: Final[tuple[type[StrEnum], ...]] = (Reason, Category, DeadReason, ListKind)
 
 _MOMENT: Final = {"format": "date-time"}
 _PROBABILITY: Final = {"minimum": 0, "maximum": 1}

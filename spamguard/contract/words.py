@@ -12,6 +12,20 @@ from typing import Any, Final
 _FIELD: Final = re.compile(r"^ {4}(?P<name>[A-Za-z_]\w*)(?::[^#\n]*| =[^#\n]*)?  #: (?P<words>.+)$", re.MULTILINE)
 
 
+#: What fields mean that many values have, where their type does not say it itself.
+COMMON: Final = {
+    "message_id": "the message's",
+    "decision_id": "the decision's",
+    "schema_version": "version of the contract",
+    "tenant": "whose traffic it is",
+    "kind": "what kind it is",
+    "action": "what is done",
+    "reason": "why",
+    "why": "why",
+    "who": "who did it, as the command was told",
+}
+
+
 def field_words(of: Any) -> dict[str, str]:
     """Return the description of each field or member that has one, those of its bases included.
 
@@ -19,7 +33,7 @@ def field_words(of: Any) -> dict[str, str]:
     >>> field_words(Clue)["pull"]
     'log-odds; positive speaks for spam'
     """
-    found: dict[str, str] = {}
+    found = {name: COMMON[name] for name in getattr(of, "__struct_fields__", ()) if name in COMMON}
     for kin in reversed(of.__mro__):
         if kin.__module__ == of.__module__:
             found |= {match["name"]: match["words"] for match in _FIELD.finditer(inspect.getsource(kin))}

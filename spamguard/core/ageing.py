@@ -8,7 +8,7 @@ moved are ranked by the log-likelihood ratio (Dunning 1993).
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -194,17 +194,35 @@ def bin_name(edges: Sequence[float], place: int) -> str:
     return f"> {edges[-1]:g}" if place == len(edges) else f"{edges[place - 1]:g}–{edges[place]:g}"
 
 
-def word_shares(normalized: Iterable[str], known: Mapping[str, int], most: int | None = WORDS) -> dict[str, float]:
-    """Return the share of messages that hold each of the commonest words the model knows.
+class WordCounts:
+    """In how many messages does each word stand?"""
 
-    The model knows no word of fewer than some near-duplicate groups, so no name or number of one person stands here.
-    """
-    counts: Counter[str] = Counter()
-    messages = 0
-    for text in normalized:
-        messages += 1
-        counts.update({word for word in tokenize(text) if word in known})
-    return {word: round(count / messages, 6) for word, count in sorted(counts.most_common(most))} if messages else {}
+    def __init__(self) -> None:
+        self.messages = 0
+        self._counts: Counter[str] = Counter()
+
+    def add(self, normalized: Iterable[str]) -> None:
+        """Count some normalised messages."""
+        for text in normalized:
+            self.messages += 1
+            self._counts.update(set(tokenize(text)))
+
+    def known(self, words: Container[str]) -> dict[str, float]:
+        """Return the shares of the commonest words the model knows, which a reference may keep.
+
+        The model knows no word of fewer than some near-duplicate groups, so no one person's name or number stands here.
+        """
+        common = sorted((word for word in self._counts if word in words), key=lambda word: (-self._counts[word], word))
+        return self._shares(sorted(common[:WORDS]))
+
+    def repeated(self, least: int = 5) -> dict[str, float]:
+        """Return the shares of all words of some messages, unknown ones too, figures left out: for a screen alone."""
+        return self._shares(
+            word for word, count in self._counts.items() if count >= least and not any(map(str.isdigit, word))
+        )
+
+    def _shares(self, words: Iterable[str]) -> dict[str, float]:
+        return {word: round(self._counts[word] / max(1, self.messages), 6) for word in words}
 
 
 class Moved(NamedTuple):

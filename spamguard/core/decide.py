@@ -13,11 +13,16 @@ import numpy as np
 
 from spamguard.core.codec import received_ms
 from spamguard.core.guards import guard_of
+from spamguard.core.lists import NO_LISTS, Lists
+from spamguard.core.marks import UNMARKED, Mark, marks_of
 from spamguard.core.normalize import HEAD_CHARS, clip, normalize_batch
-from spamguard.core.policy import EVIDENCE_FLOOR, Policy, Ruling, rule
+from spamguard.core.optouts import GUARD as OPT_OUT
+from spamguard.core.optouts import NO_MUTES, Mutes
+from spamguard.core.policy import EVIDENCE_FLOOR, Cutoffs, Policy, Ruling, rule
 from spamguard.core.scorer import Explanation, Scores
 from spamguard.core.sms import text_of
-from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Reason, Timings
+from spamguard.core.things import signatures
+from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Reason, Timings, Treatment
 
 MAX_CLUES: Final = 5
 #: Scores are published and compared with this precision, so that no rounding of a vector unit shows.
@@ -28,6 +33,8 @@ SMPP_BLOCKED: Final = 0x0065
 
 #: What is said of a message that is not suspected of anything, by reason.
 _PASSED: Final = {reason: Ruling(Action.ALLOW, Action.ALLOW, reason, False) for reason in Reason}
+#: What is said of a subscriber's wish to be left alone.
+_ANSWERED: Final = Ruling(Action.ALLOW, Action.ALLOW, Reason.GUARD, False)
 
 
 class Reading(Protocol):
@@ -74,6 +81,8 @@ class Conditions(NamedTuple):
     now_s: float  #: wall time, seconds since the epoch
     stopwatch: Callable[[], float]  #: monotonic seconds, to say how long judging took
     tripped: frozenset[str] = frozenset()  #: tenants whose breaker is open
+    lists: Lists = NO_LISTS
+    mutes: Mutes = NO_MUTES
 
 
 def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) -> list[Decision]:
@@ -87,22 +96,35 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
     scores = np.round(reading.scores.probability, SCORE_DIGITS).tolist()
     evidence = reading.scores.evidence.tolist()
     draft.score_ms = draft.elapsed_ms()
+    messages = [requests[index].message for index in readable]
+    lists, mutes = conditions.lists, conditions.mutes
+    marks = marks_of(messages, originals, normalised, lists=lists, mutes=mutes, now_s=conditions.now_s)
     decisions: list[Decision | None] = [None] * len(requests)
     suspects = []
     for place, index in enumerate(readable):
-        if evidence[place] < EVIDENCE_FLOOR:
-            decisions[index] = draft.allowed(requests[index], Reason.NO_EVIDENCE, scores[place])
-        elif scores[place] < judge.ham_cutoff:
-            decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place])
+        mark = marks.get(place, UNMARKED)
+        if mark.answer:
+            decisions[index] = draft.suspect(requests[index], _ANSWERED, scores[place], OPT_OUT, None, (), None)
+        elif mark.treatment is Treatment.BLOCK or mark.muted:
+            suspects.append(place)
+        elif evidence[place] < EVIDENCE_FLOOR:
+            decisions[index] = draft.allowed(requests[index], Reason.NO_EVIDENCE, scores[place], mark)
+        elif scores[place] < draft.cutoffs(requests[index].message)[0]:
+            decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place], mark)
         else:
             suspects.append(place)
     explanations = reading.explain(suspects, [originals[place] for place in suspects], most=MAX_CLUES)
     for number, place in enumerate(suspects):
         request = requests[readable[place]]
+        mark = marks.get(place, UNMARKED)
         guard = guard_of(normalised[place])
         kind = explanations[number].kind
-        category = None if kind is None else Category(kind)
-        spam = scores[place] >= judge.spam_cutoff
+        ham_cutoff, spam_cutoff = draft.cutoffs(request.message)
+        suspected = scores[place] >= ham_cutoff and evidence[place] >= EVIDENCE_FLOOR
+        category = None if kind is None or not suspected else Category(kind)
+        spam = suspected and scores[place] >= spam_cutoff
+        advertises = category is Category.MARKETING and bool(mutes)
+        muted = mark.muted or (advertises and mutes.mutes(request.message, signatures(normalised[place])))
         ruling = rule(
             conditions.policy,
             request.message,
@@ -111,9 +133,11 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             category=category,
             allow_all=conditions.allow_all,
             tripped=request.message.tenant in conditions.tripped,
+            listed=mark.treatment,
+            muted=muted,
         )
         clues = _clues(explanations[number], texts[readable[place]] or "")
-        decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues)
+        decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues, mark.entry)
     return [
         decision or draft.allowed(request, Reason.NOT_TEXT, None)
         for decision, request in zip(decisions, requests, strict=True)
@@ -165,14 +189,32 @@ class _Draft:
         self._decided_at = datetime.fromtimestamp(conditions.now_s, UTC).isoformat(timespec="milliseconds")
         self._started = conditions.stopwatch()
         self.score_ms = 0.0  #: how long normalising and scoring the batch took
+        self._model_cutoffs = judge.ham_cutoff, judge.spam_cutoff
+        self._own_cutoffs: dict[Cutoffs, tuple[float, float]] = {}
+
+    def cutoffs(self, message: Message) -> tuple[float, float]:
+        """Return the ham and spam cutoff that hold for a message."""
+        if not self._conditions.policy.own_cutoffs:
+            return self._model_cutoffs
+        own = self._conditions.policy.terms_of(message).cutoffs
+        if own is None:
+            return self._model_cutoffs
+        if own not in self._own_cutoffs:
+            self._own_cutoffs[own] = own.over(*self._model_cutoffs)
+        return self._own_cutoffs[own]
 
     def elapsed_ms(self) -> float:
         """Return how long ago judging began."""
         return round((self._conditions.stopwatch() - self._started) * 1000, 3)
 
-    def allowed(self, request: Request, reason: Reason, score: float | None, *, degraded: bool = False) -> Decision:
-        """Return a decision for what is not suspected of anything."""
-        return self._decision(request, _PASSED[reason], score, None, None, (), degraded=degraded)
+    def allowed(
+        self, request: Request, reason: Reason, score: float | None, mark: Mark = UNMARKED, *, degraded: bool = False
+    ) -> Decision:
+        """Return a decision for what is not suspected of anything; an entry of a list may ask for its review."""
+        if mark.treatment is Treatment.REVIEW:
+            ruling = Ruling(Action.ALLOW, Action.ALLOW, Reason.LIST_REVIEW, True)
+            return self._decision(request, ruling, score, None, None, (), mark.entry, degraded=degraded)
+        return self._decision(request, _PASSED[reason], score, None, None, (), None, degraded=degraded)
 
     def suspect(
         self,
@@ -182,9 +224,10 @@ class _Draft:
         guard: str | None,
         category: Category | None,
         clues: tuple[Clue, ...],
+        entry: str | None,
     ) -> Decision:
-        """Return a decision for what scored at least the ham cutoff."""
-        return self._decision(request, ruling, score, guard, category, clues, degraded=False)
+        """Return a decision for what scored at least the ham cutoff, or is on a list."""
+        return self._decision(request, ruling, score, guard, category, clues, entry, degraded=False)
 
     def _decision(
         self,
@@ -194,11 +237,13 @@ class _Draft:
         guard: str | None,
         category: Category | None,
         clues: tuple[Clue, ...],
+        entry: str | None,
         *,
         degraded: bool,
     ) -> Decision:
         message = request.message
         received = received_ms(message)
+        ham_cutoff, spam_cutoff = self.cutoffs(message)
         late = received is not None and self._now_ms - received > self._conditions.policy.late_after_s * 1000
         return Decision(
             decision_id=request.decision_id,
@@ -208,11 +253,12 @@ class _Draft:
             reason=ruling.reason,
             guard=guard,
             score=score,
-            ham_cutoff=self._judge.ham_cutoff,
-            spam_cutoff=self._judge.spam_cutoff,
+            ham_cutoff=ham_cutoff,
+            spam_cutoff=spam_cutoff,
             review=ruling.review,
             category=category,
             clues=clues,
+            list_entry=entry,
             model=self._judge.name,
             policy=self._conditions.policy.name,
             code_version=self._conditions.code_version,

@@ -26,6 +26,11 @@ _SPACE: Final = 1 << 62
 _BREAK: Final = 1 << 63
 
 
+def where(mask: NDArray[np.bool_]) -> Rows:
+    """Return the indices at which a mask is true; `np.flatnonzero` is three functions deep, which is felt."""
+    return mask.nonzero()[0]
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """How one view reads a message; part of the manifest.
 
@@ -137,10 +142,10 @@ def grams(symbols: Symbols, view: View) -> Grams:
         np.left_shift(keys[more - 1, :until], np.uint64(view.bits), out=keys[more, :until])
         np.bitwise_or(keys[more, :until], values[more:], out=keys[more, :until])
         np.logical_and(known[more - 1, :until], known[0, more:], out=known[more, :until])
-    places = np.flatnonzero(known[view.shortest - 1 :])
+    places = where(known[view.shortest - 1 :].ravel())
     return Grams(
-        np.tile(rows, view.longest - view.shortest + 1)[places],
-        keys[view.shortest - 1 :].ravel()[places],
+        np.concatenate([rows] * (view.longest - view.shortest + 1)).take(places),
+        keys[view.shortest - 1 :].ravel().take(places),
         places,
         width,
         view.shortest,
@@ -158,8 +163,8 @@ def crossed(symbols: Symbols, markers: Sequence[NDArray[np.uint64]], bits: int) 
     found: list[tuple[Rows, Keys, Rows]] = []
     for number, words in enumerate(markers, start=1):
         holds = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, dtype=bool)
-        holds[rows[np.isin(values, words)]] = True
-        starts = np.flatnonzero(known & holds[rows])
+        holds[rows[(values == words[:, None]).any(axis=0)]] = True
+        starts = where(known & holds[rows])
         found.append((rows[starts], np.uint64(number << bits) | values[starts], starts))
     starts = np.concatenate([f[2] for f in found])
     return Grams(np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found]), starts, len(values), 1)
@@ -206,11 +211,17 @@ def read(
 PLACED_TOGETHER: Final = 1 << 14
 
 
+#: Slots a key may stand in, its own and the next ones. More would only be asked for by a few stray keys, each of which
+#: costs a small batch a whole round of numpy calls; what does not fit is searched for instead.
+PROBES: Final = 3
+
+
 class KeyTable:
     """Finds the position of a key among the vocabulary's keys, for whole arrays at once.
 
-    Open addressing with linear probing at a load of at most one half: nearly every look-up, and nearly every miss,
-    is settled by the first probe, where a binary search would take eighteen.
+    Open addressing at a load of at most one half: nearly every look-up, and nearly every miss, is settled by the first
+    probe, where a binary search would take eighteen. The few keys that find all their slots taken are kept aside,
+    sorted.
     """
 
     def __init__(self, keys: Keys) -> None:
@@ -221,39 +232,49 @@ class KeyTable:
         size = 1 << self._bits
         self._keys = np.zeros(size, dtype=np.uint64)
         self._positions = np.full(size, -1, dtype=np.int64)
-        for first in range(0, len(keys), PLACED_TOGETHER):
-            self._place(keys, np.arange(first, min(first + PLACED_TOGETHER, len(keys)), dtype=np.int64))
+        every = np.arange(len(keys), dtype=np.int64)
+        parts = range(0, max(1, len(keys)), PLACED_TOGETHER)
+        aside = np.concatenate([self._place(keys, every[first : first + PLACED_TOGETHER]) for first in parts])
+        self._aside_positions = aside[np.argsort(keys[aside])]
+        self._aside = np.append(keys[self._aside_positions], np.uint64(0))  # 0, which no key is, ends it
 
-    def _place(self, keys: Keys, waiting: Rows) -> None:
-        """Give each waiting key the next free slot; of several that want the same one, the last gets it."""
+    def _place(self, keys: Keys, waiting: Rows) -> Rows:
+        """Give each waiting key a free slot; of several that want the same one, the last gets it. Return who got none.
+
+        A key that moves on leaves a taken slot behind: a look-up may stop at the first free one.
+        """
         slots = self._slots(keys[waiting])
-        while len(waiting):
+        for _ in range(PROBES):
             free = self._keys[slots] == 0
             self._positions[slots[free]] = waiting[free]
             placed = self._positions[slots] == waiting
             self._keys[slots[placed]] = keys[waiting[placed]]
             waiting, slots = waiting[~placed], (slots[~placed] + 1) & (len(self._keys) - 1)
+        return waiting
 
     def _slots(self, keys: Keys) -> Rows:
         mixed = (keys ^ (keys >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
-        return (mixed >> np.uint64(64 - self._bits)).astype(np.int64)
+        return (mixed >> np.uint64(64 - self._bits)).view(np.int64)
 
     def find(self, keys: Keys) -> Rows:
         """Return each key's position in the vocabulary, -1 for keys that are not there."""
         slots = self._slots(keys)
         positions = self._positions.take(slots)
-        missed = self._keys.take(slots) != keys
+        there = self._keys.take(slots)
+        missed = there != keys
         positions[missed] = -1
-        waiting = np.flatnonzero(missed)
+        waiting = where(missed & (there != 0))
         slots, keys = slots.take(waiting), keys.take(waiting)
-        while len(waiting):
-            occupied = np.flatnonzero(self._keys.take(slots))
-            waiting, keys = waiting.take(occupied), keys.take(occupied)
-            slots = (slots.take(occupied) + 1) & (len(self._keys) - 1)
-            hit = self._keys.take(slots) == keys
-            positions[waiting[hit]] = self._positions.take(slots[hit])
-            missed = ~hit
-            waiting, slots, keys = waiting[missed], slots[missed], keys[missed]
+        for _ in range(PROBES - 1):
+            slots = (slots + 1) & (len(self._keys) - 1)
+            there = self._keys.take(slots)
+            hit = where(there == keys)
+            positions[waiting.take(hit)] = self._positions.take(slots.take(hit))
+            onward = where((there != keys) & (there != 0))
+            waiting, slots, keys = waiting.take(onward), slots.take(onward), keys.take(onward)
+        places = np.searchsorted(self._aside[:-1], keys)
+        hit = where(self._aside.take(places) == keys)
+        positions[waiting.take(hit)] = self._aside_positions.take(places.take(hit))
         return positions
 
 
@@ -267,12 +288,12 @@ class Counts(NamedTuple):
 
 def count(rows: Rows, features: Rows, size: int) -> Counts:
     """Return the occurrences of known features (not -1) counted per message; `size` is the number of features."""
-    known = np.flatnonzero(features >= 0)
+    known = where(features >= 0)
     bits = size.bit_length()
     combined = rows.take(known) << bits | features.take(known)
     # Stable is a merge sort. The default is vectorised, and three times as slow on a processor that is slow at it.
     combined.sort(kind="stable")
-    first = np.flatnonzero(np.diff(combined, prepend=-1))
+    first = where(np.diff(combined, prepend=-1))
     distinct = combined.take(first)
     return Counts(distinct >> bits, distinct & ((1 << bits) - 1), np.diff(first, append=len(combined)))
 
@@ -295,7 +316,7 @@ def last_alike(values: Rows) -> Rows:
         table[slots] = np.arange(len(waiting), dtype=np.int64)
         found = table.take(slots)
         alike[waiting] = waiting.take(found)
-        strangers = np.flatnonzero(keys.take(found) != keys)
+        strangers = where(keys.take(found) != keys)
         waiting, keys = waiting.take(strangers), keys.take(strangers)
         factor = (factor * 0xD1342543DE82EF95 | 1) & ((1 << 64) - 1)
     return alike

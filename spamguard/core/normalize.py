@@ -253,6 +253,7 @@ def _fold_codes() -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
 
 
 _FOLD: Final = _fold_codes()
+_END: Final = (1 << 32) - 1  # the part of a span that is its end
 _SEVERAL: Final = str.maketrans(fold_table.SEVERAL)
 _HAS_SEVERAL: Final = re.compile("[" + re.escape("".join(fold_table.SEVERAL)) + "]")
 
@@ -285,6 +286,46 @@ def normalize_batch(texts: Sequence[str]) -> list[str]:
     return joined.split("\n")
 
 
+def fold(text: str) -> str:
+    """Return a text with every character folded and no word joined: for names and numbers that stand alone.
+
+    >>> fold("ＡＣＭＥ銀行")
+    'acme银行'
+    """
+    return _fold(text.replace("\n", " "))
+
+
+def spelt_batch(texts: Sequence[str]) -> list[str]:
+    """Return the canonical text of each message with its links and numbers still spelt out.
+
+    >>> spelt_batch(["看 evil点com 或 1 3 9 0 0 0 0 1 2 3 4"])
+    ['看 evil.com 或 13900001234']
+    """
+    if not texts:
+        return []
+    joined = _fold("\n".join([text.replace("\n", " ") for text in texts]))
+    for pattern, replacement in _REWRITES:
+        if pattern not in (_LINKS, _NUMBERS):
+            joined = pattern.sub(replacement, joined)
+    return joined.split("\n")
+
+
+def things_in(spelt: str) -> list[tuple[str, str]]:
+    """Return the links, mail addresses and numbers of a spelt-out text, by kind.
+
+    >>> things_in("看 http://a.evil.example/x 或 13900001234")
+    [('url', 'http://a.evil.example/x'), ('mobile', '13900001234')]
+    """
+    found: list[tuple[str, str]] = []
+
+    def keep(match: re.Match[str]) -> str:
+        found.append((match.lastgroup or "", match.group()))
+        return _thing_token(match)
+
+    _NUMBERS.sub(keep, _LINKS.sub(keep, spelt))
+    return found
+
+
 def normalize(text: str) -> str:
     """Return the canonical text of one message.
 
@@ -295,19 +336,28 @@ def normalize(text: str) -> str:
 
 
 class Aligned(NamedTuple):
-    """A normalised text; the character at i came from the original's characters starts[i] to ends[i].
+    """A normalised text with the span of the original that each of its characters came from.
 
-    Both count from `base` on: several messages are aligned together.
+    A span is one number, its start above its end, counted from `base` on: several messages are aligned together.
     """
 
     text: str
-    starts: Sequence[int]
-    ends: Sequence[int]
+    spans: Sequence[int]
     base: int = 0
+
+    @property
+    def starts(self) -> list[int]:
+        """Return the first character of the original under each character."""
+        return [(span >> 32) - self.base for span in self.spans]
+
+    @property
+    def ends(self) -> list[int]:
+        """Return the first character of the original behind what is under each character."""
+        return [(span & _END) - self.base for span in self.spans]
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the original span of a non-empty span of the normalised text."""
-        return self.starts[start] - self.base, self.ends[end - 1] - self.base
+        return (self.spans[start] >> 32) - self.base, (self.spans[end - 1] & _END) - self.base
 
 
 def align(text: str) -> Aligned:
@@ -333,45 +383,42 @@ def align_batch(texts: Sequence[str]) -> list[Aligned]:
         pieces = [char.translate(_SEVERAL) for char in current]
         kept = np.repeat(kept, [len(piece) for piece in pieces])
         current = "".join(pieces)
-    starts = array("q", kept.tobytes())
-    ends = array("q", (kept + 1).tobytes())
+    spans = array("q", (kept << 32 | kept + 1).tobytes())
     for pattern, replacement in _REWRITES:
-        current, starts, ends = _rewrite(current, starts, ends, pattern, replacement)
+        current, spans = _rewrite(current, spans, pattern, replacement)
     aligned = []
     behind = base = 0
     for original, text in zip(texts, current.split("\n"), strict=True):
         until = behind + len(text)
-        aligned.append(Aligned(text, starts[behind:until], ends[behind:until], base))
+        aligned.append(Aligned(text, spans[behind:until], base))
         behind, base = until + 1, base + len(original) + 1
     return aligned
 
 
 def _rewrite(
-    text: str, starts: "array[int]", ends: "array[int]", pattern: re.Pattern[str], replacement: _Replacement
-) -> "tuple[str, array[int], array[int]]":
-    """Return text and offsets after one rewrite; a replacement covers all that it replaced."""
+    text: str, spans: "array[int]", pattern: re.Pattern[str], replacement: _Replacement
+) -> "tuple[str, array[int]]":
+    """Return text and spans after one rewrite; a replacement covers all that it replaced."""
     pieces: list[str] = []
-    new_starts, new_ends = array("q"), array("q")
+    moved = array("q")
     behind = 0
+    own_places = replacement in (_joined, _figures, _letter)  # the characters keep their own
     for match in pattern.finditer(text):
         first, last = match.span()
         put = replacement if isinstance(replacement, str) else replacement(match)
         pieces += (text[behind:first], put)
-        new_starts += starts[behind:first]
-        new_ends += ends[behind:first]
-        if replacement in (_joined, _figures, _letter):  # the characters keep their own places
+        moved += spans[behind:first]
+        if own_places:
             for index in range(first, last):
                 if replacement is not _joined or text[index].isalnum():
-                    new_starts.append(starts[index])
-                    new_ends.append(ends[index])
-        else:
-            new_starts += array("q", (starts[first],)) * len(put)
-            new_ends += array("q", (ends[last - 1],)) * len(put)
+                    moved.append(spans[index])
+        elif put:
+            moved.extend([spans[first] >> 32 << 32 | spans[last - 1] & _END] * len(put))
         behind = last
     if not behind:
-        return text, starts, ends
+        return text, spans
     pieces.append(text[behind:])
-    return "".join(pieces), new_starts + starts[behind:], new_ends + ends[behind:]
+    return "".join(pieces), moved + spans[behind:]
 
 
 def readable(text: str) -> str:

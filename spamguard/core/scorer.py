@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spamguard.core.features import KeyTable, View, last_alike, marker_ids, read, word_numbers
+from spamguard.core.features import KeyTable, View, last_alike, marker_ids, read, where, word_numbers
 from spamguard.core.normalize import Aligned, align_batch, normalize_batch, readable
 from spamguard.core.tokenizer import tokenize
 from spamguard.types import Clue
@@ -140,7 +140,7 @@ class LinearReading:
         self._known: list[Integers] = []
         for (_, found), keys, first in zip(self._views, scorer._keys, scorer._firsts.tolist(), strict=False):
             positions = keys.find(found.keys)
-            known = np.flatnonzero(positions >= 0)
+            known = where(positions >= 0)
             self._known.append(known)
             rows.append(found.rows.take(known))
             features.append(positions.take(known) + first)
@@ -152,7 +152,7 @@ class LinearReading:
         """Return what scikit-learn would say: sublinear tf-idf, each view of a message on its own unit sphere."""
         scorer, messages, views = self._scorer, len(self._texts), len(self._scorer._views)
         counts = np.bincount(self._alike, minlength=len(self._rows))
-        distinct = np.flatnonzero(counts)
+        distinct = where(counts != 0)
         rows, features, counts = self._rows.take(distinct), self._features.take(distinct), counts.take(distinct)
         values = (_SUBLINEAR.take(counts) if counts.max(initial=0) < len(_SUBLINEAR) else 1.0 + np.log(counts)) * (
             scorer._idf.take(features)
@@ -167,7 +167,7 @@ class LinearReading:
         log_odds = np.full(messages, scorer._intercept)
         for view in range(views):
             log_odds += sums[:, view]
-        evidence = np.bincount(rows.take(np.flatnonzero(scorer._is_long.take(features))), minlength=messages)
+        evidence = np.bincount(rows.take(where(scorer._is_long.take(features))), minlength=messages)
         #: of each distinct feature of a message: where it stands for the others, its value, and its pull an occurrence
         self._distinct, self._values, self._each = distinct, values, pulls / counts
         return Scores(1.0 / (1.0 + np.exp(-log_odds)), log_odds, evidence)
@@ -193,7 +193,7 @@ class LinearReading:
         behind = 0
         for view, (symbol_rows, found), known in zip(scorer._views, self._views, self._known, strict=True):
             rows = number.take(self._rows[behind : behind + len(known)])
-            own = np.flatnonzero(rows >= 0)
+            own = where(rows >= 0)
             rows, pulls = rows.take(own), each.take(self._alike.take(own + behind))
             behind += len(known)
             starts, lengths = found.spans(known.take(own))
@@ -234,12 +234,12 @@ class LinearReading:
         if not scorer._kinds:
             return [None] * messages
         rows = number.take(self._rows.take(self._distinct))
-        own = np.flatnonzero(rows >= 0)
+        own = where(rows >= 0)
         own = own.take(np.argsort(rows.take(own), kind="stable"))
         totals = np.tile(scorer._kind_intercepts, (messages, 1))
         if len(own):
             rows = rows.take(own)
-            first = np.flatnonzero(np.diff(rows, prepend=-1))
+            first = where(np.diff(rows, prepend=-1))
             features = self._features.take(self._distinct.take(own))
             said = self._values.take(own)[:, None] * scorer._kind_weights.take(features, axis=0)
             totals[rows.take(first)] += np.add.reduceat(said, first)

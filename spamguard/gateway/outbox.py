@@ -91,10 +91,7 @@ class Outbox:
                 await self._publish(items)
             finally:
                 self._round_since_s = None
-                self._bytes -= sum(item.size for item in items)
-                for item in items:
-                    if not item.acknowledged.done():
-                        item.acknowledged.set_result(False)
+                self._settle([item for item in items if not item.acknowledged.done()], False)
             self.hangs()
 
     async def _publish(self, items: list[_Item]) -> None:
@@ -109,10 +106,16 @@ class Outbox:
         except PublishFailed as error:
             self._on_lost(place.topic, len(items))
             log.error("outbox_refused", topic=place.topic, records=len(items), detail=str(error.fields["detail"]))
-            return
+            self._settle(items, False)
+        else:
+            self._settle(items, True)
+
+    def _settle(self, items: list[_Item], acknowledged: bool) -> None:
+        """Tell those who wait, and give the room back."""
         for item in items:
-            if not item.acknowledged.done():
-                item.acknowledged.set_result(True)
+            self._bytes -= item.size
+            if not item.acknowledged.done():  # whoever waited may have been cancelled
+                item.acknowledged.set_result(acknowledged)
 
     async def drained(self) -> None:
         """Return when all is acknowledged, or when there was time enough."""

@@ -68,8 +68,9 @@ def _corpus_row(row: Row[Any], verdict: Row[Any]) -> dict[str, Any]:
         "copies": row.copies,
         "read": True,
         "category": row.label_category,
-        "who": verdict.who,
-        "at": datetime.fromtimestamp(verdict.at_ms / 1000, UTC).isoformat(timespec="seconds"),
+        "label_source": "reviewer",
+        "reader": verdict.who,
+        "labelled_at": datetime.fromtimestamp(verdict.at_ms / 1000, UTC).isoformat(timespec="seconds"),
         "trust": TRUST[verdict.reading],
     }
     return {name: value for name, value in found.items() if value is not None}

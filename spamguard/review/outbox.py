@@ -244,7 +244,7 @@ class Relay:
                 published = await self.turn()
             except (PublishFailed, BrokerUnavailable) as error:
                 self._metrics.count("spamguard_broker_errors_total", operation="publish")
-                log.warning("outbox_publish_failed", error=str(error))
+                log.warning("review_publish_failed", error=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
             if not published:
@@ -262,7 +262,7 @@ class Relay:
             await self._producer.publish(place, [one.outgoing for one in batch])
             await asyncio.to_thread(self._box.done, batch)
         if pending:
-            log.info("outbox_published", records=len(pending))
+            log.info("review_published", records=len(pending))
         return len(pending)
 
 

@@ -1,7 +1,8 @@
 """What is deleted when, and how does a subscriber see or take back what is kept of them?
 
 Texts and numbers go when they are older than the retention; verdicts stay, and counts for the figures, without anything
-of anybody. An item whose messages are all gone goes with its words. What a subscriber asks for is found by the keyed hash of their number.
+of anybody. An item whose messages are all gone goes with its words. What a subscriber asks for is found by the keyed
+hash of their number.
 """
 
 from collections import Counter

@@ -78,6 +78,7 @@ items: Final = Table(
     Index("ix_items_queue_action", "status", "action", "priority", "seq"),
     Index("ix_items_skeleton", "skeleton"),
     Index("ix_items_last", "last_ms"),
+    Index("ix_items_status_last", "status", "last_ms"),
 )
 
 #: Bands of each item's sketch: two texts that share one may be near-identical.

@@ -11,6 +11,8 @@ from spamguard.backends.clock import SystemClock
 from spamguard.backends.key_file import KeyFile
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
+from spamguard.core.decide import Request
+from spamguard.engine.ageing import Ageing
 from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
@@ -21,12 +23,15 @@ from spamguard.gateway.app import Gateway, Limits
 from spamguard.gateway.outbox import Outbox
 from spamguard.gateway.server import Server, listen
 from spamguard.interfaces import Broker, Clock
+from spamguard.service import listing, optouts
 from spamguard.service.hot_models import HotModels
-from spamguard.service.judging import limits_of, policy_of
+from spamguard.service.judging import limits_of
 from spamguard.service.orders import control_file
+from spamguard.service.policies import LivePolicy
 from spamguard.service.streams import kafka
 from spamguard.stream.control import ControlFollower
-from spamguard.types import Record
+from spamguard.stream.lists import ListFollower
+from spamguard.types import Decision, Record
 
 log = structlog.get_logger()
 
@@ -53,6 +58,7 @@ class GatewayProcess:
         self._stopped = False
         self._keys_fault = ""
         self._open_breakers = 0
+        self._followed: dict[str, str] = {}
 
     def stop(self) -> None:
         """Ask it to take no more requests, answer those in hand, publish what is queued, and return from `run`."""
@@ -68,6 +74,8 @@ class GatewayProcess:
         self.port = listening.getsockname()[1]
         async with AsyncExitStack() as stack:
             stack.callback(listening.close)
+            policy = LivePolicy(settings, metrics=self.metrics)
+            first_lists = listing.first_lists(settings, self.clock)
             models = HotModels(settings, metrics=self.metrics, clock=self.clock)
             stack.callback(models.close)
             metrics_server = MetricsServer(
@@ -84,15 +92,31 @@ class GatewayProcess:
                 models.holder,
                 clock=self.clock,
                 code_version=__version__,
-                policy=policy_of(settings),
+                policy=policy.first,
                 breakers=Breakers(limits_of(settings), enabled=settings.breaker, on_turn=self._breaker_turned),
                 on_failure=self._scoring_failed,
             )
             stack.callback(engine.close)
+            engine.lists = first_lists
             models.describe()
+            policy.describe()
             published = await self._published(stack)
             shadow = Shadow(engine, metrics=self.metrics)
             stack.push_async_callback(shadow.close)
+            ageing = Ageing(models.expectation, metrics=self.metrics, clock=self.clock)
+            opt_outs = None
+            if self._broker is not None:
+                opt_outs = optouts.opt_outs(
+                    settings, engine, self._broker, metrics=self.metrics, clock=self.clock, degraded=self._followed
+                )
+            await stack.enter_async_context(optouts.running(opt_outs))
+
+            def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
+                shadow.offer(requests, decisions)
+                ageing.offer(requests, decisions)
+                if opt_outs is not None:
+                    opt_outs.heard(requests, decisions)
+
             answering = Answering(
                 engine,
                 metrics=self.metrics,
@@ -101,7 +125,7 @@ class GatewayProcess:
                 fails_open=settings.gateway_fail == "open",
                 keeps_blocked=settings.gateway_keeps_blocked,
                 most_waiting=settings.gateway_max_waiting,
-                on_decided=shadow.offer,
+                on_decided=decided,
             )
             gateway = self._http(answering)
             self.metrics.gauge_from("spamguard_gateway_waiting", lambda: float(answering.waiting))
@@ -110,8 +134,19 @@ class GatewayProcess:
                 engine, follow=self._follow, look=control_file(settings).look, metrics=self.metrics, clock=self.clock
             )
             await stack.enter_async_context(control.following())
+            await models.look(engine.controls.model)  # a model that is ordered decides from the first answer on
+            followed = models.follow(shadow if settings.shadow else None, ordered=lambda: engine.controls.model)
+            heard = await self._follow_lists(stack, engine)
+            file = listing.follow_file(settings, engine, self.clock, superseded=heard)
             server = self._server = Server(gateway.app, max_connections=settings.gateway_max_connections)
-            for job in (answering.run(), models.follow(shadow if settings.shadow else None), self._follow_keys()):
+            jobs = (
+                answering.run(),
+                followed,
+                policy.follow(engine),
+                file,
+                self._follow_keys(),
+            )
+            for job in jobs:
                 self._while_serving(stack, asyncio.create_task(job), server)
             if self._stopped:
                 return
@@ -203,6 +238,22 @@ class GatewayProcess:
                 async for batch in batches:
                     yield batch
 
+    async def _follow_lists(self, stack: AsyncExitStack, engine: LiveFilter) -> Callable[[], bool]:
+        """Follow the lists topic, where there is Kafka; return what says whether it was read, and so counts."""
+        broker, topic = self._broker, self.settings.lists_topic
+        if broker is None:
+            return lambda: False
+        lists = ListFollower(
+            engine,
+            reader=lambda: broker.reader(topic),
+            topic=topic,
+            metrics=self.metrics,
+            clock=self.clock,
+            degraded=self._followed,
+        )
+        await stack.enter_async_context(lists.following())
+        return lambda: lists.heard
+
     async def _follow_keys(self) -> None:
         while True:
             await asyncio.sleep(KEYS_EVERY_S)
@@ -231,7 +282,7 @@ class GatewayProcess:
         return [] if self._serving else ["the gateway is starting"]
 
     def _degraded(self) -> list[str]:
-        found = [self._keys_fault] if self._keys_fault else []
+        found = [*self._followed.values(), *([self._keys_fault] if self._keys_fault else [])]
         if not self.access.open_keys:
             found.append("there is no key, so nobody can ask: spamguard gateway keys add")
         if self.outbox is not None and self.outbox.hangs():

@@ -3,26 +3,19 @@
 import math
 from pathlib import Path
 
+import msgspec
+
 from spamguard import __version__
 from spamguard.backends import samples
 from spamguard.backends.clock import SystemClock
 from spamguard.config import Settings
-from spamguard.core.policy import PRESETS, Policy
 from spamguard.engine.breaker import Limits
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder
 from spamguard.interfaces import Clock
 from spamguard.service.catalogue import load_judge
-
-
-def policy_of(settings: Settings) -> Policy:
-    """Return the policy the settings describe."""
-    return Policy(
-        name=settings.preset,
-        blocked=PRESETS[settings.preset],
-        mode=settings.mode,
-        late_after_s=settings.late_after_s,
-    )
+from spamguard.service.listing import first_lists
+from spamguard.service.policies import policy_of
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -39,8 +32,11 @@ def limits_of(settings: Settings) -> Limits:
 def offline_filter(settings: Settings, *, clock: Clock | None = None) -> LiveFilter:
     """Return the engine alone, for commands that judge what they are given; nobody waits, so nothing is late."""
     judge, _ = load_judge(settings)
-    policy = policy_of(settings.model_copy(update={"late_after_s": math.inf}))
-    return LiveFilter(ModelHolder(judge), clock=clock or SystemClock(), code_version=__version__, policy=policy)
+    policy = msgspec.structs.replace(policy_of(settings), late_after_s=math.inf)
+    clock = clock or SystemClock()
+    engine = LiveFilter(ModelHolder(judge), clock=clock, code_version=__version__, policy=policy)
+    engine.lists = first_lists(settings, clock)
+    return engine
 
 
 def sample_messages() -> Path:

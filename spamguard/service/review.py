@@ -31,7 +31,7 @@ from spamguard.review.values import Rules
 from spamguard.review.vault import read_keys
 from spamguard.service import streams
 from spamguard.service.catalogue import load_judge, models_folder
-from spamguard.service.judging import policy_of
+from spamguard.service.policies import policy_of
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
 
@@ -259,6 +259,7 @@ class ReviewService:
             port=settings.review_port,
             log_config=None,
             access_log=False,
+            lifespan="off",
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=5,

@@ -75,9 +75,14 @@ def needed_topics(settings: Settings) -> tuple[str, ...]:
     return settings.inbound_topic, settings.decisions_topic, settings.review_topic, settings.dead_letter_topic
 
 
+def reviewers_topics(settings: Settings) -> tuple[str, ...]:
+    """Return the topics that the review application writes; the workers need none of them."""
+    return settings.released_topic, settings.labels_topic
+
+
 def compacted_topics(settings: Settings) -> tuple[str, ...]:
-    """Return the topics that must keep the last record of every key."""
-    return (settings.control_topic,)
+    """Return the topics that must keep the last record of every key; the service runs without them."""
+    return settings.control_topic, settings.lists_topic, settings.optout_topic
 
 
 async def create_topics(settings: Settings, admin: Admin, topics: Mapping[str, int]) -> None:

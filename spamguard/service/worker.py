@@ -15,15 +15,20 @@ from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
 from spamguard.interfaces import Admin, Broker, Clock
+from spamguard.service import listing, optouts
 from spamguard.service.hot_models import HotModels
-from spamguard.service.judging import limits_of, policy_of
+from spamguard.service.judging import limits_of
+from spamguard.service.optouts import running
 from spamguard.service.orders import control_file
+from spamguard.service.policies import LivePolicy
 from spamguard.service.streams import OutcomeProducer, fit_topics, kafka
 from spamguard.stream.control import ControlFollower
 from spamguard.stream.deciding import DecidingHandler
 from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.health import Health
+from spamguard.stream.lists import ListFollower
 from spamguard.stream.loop import StreamLoop
+from spamguard.stream.lot import Lot
 from spamguard.stream.sampling import ShadowSamples
 from spamguard.types import Decision
 
@@ -62,6 +67,8 @@ class Worker:
 
     async def run(self, *, on_serving: Callable[[], Awaitable[None] | None] | None = None) -> None:
         """Serve until stopped. Raises what makes a start impossible; the metrics answer from the first moment."""
+        policy = LivePolicy(self.settings, metrics=self.metrics)
+        lists = listing.first_lists(self.settings, self.clock)
         models = HotModels(self.settings, metrics=self.metrics, clock=self.clock)
         server = MetricsServer(
             self.metrics,
@@ -76,21 +83,27 @@ class Worker:
             models.holder,
             clock=self.clock,
             code_version=__version__,
-            policy=policy_of(self.settings),
+            policy=policy.first,
             breakers=Breakers(limits_of(self.settings), enabled=self.settings.breaker, on_turn=self._breaker_turned),
             on_failure=self._scoring_failed,
         )
+        engine.lists = lists
         try:
             models.describe()
+            policy.describe()
             self._tell()
-            await self._serve(engine, models, on_serving)
+            await self._serve(engine, models, policy, on_serving)
         finally:
             models.close()
             engine.close()
             server.close()
 
     async def _serve(
-        self, engine: LiveFilter, models: HotModels, on_serving: Callable[[], Awaitable[None] | None] | None
+        self,
+        engine: LiveFilter,
+        models: HotModels,
+        policy: LivePolicy,
+        on_serving: Callable[[], Awaitable[None] | None] | None,
     ) -> None:
         control = ControlFollower(
             engine,
@@ -99,10 +112,21 @@ class Worker:
             metrics=self.metrics,
             clock=self.clock,
         )
+        lists = ListFollower(
+            engine,
+            reader=lambda: self._broker.reader(self.settings.lists_topic),
+            topic=self.settings.lists_topic,
+            metrics=self.metrics,
+            clock=self.clock,
+            degraded=self.health.degraded,
+        )
         admin, producer = self._broker.admin(), OutcomeProducer(self._broker, self.settings)
+        opt_outs = optouts.opt_outs(
+            self.settings, engine, self._broker, metrics=self.metrics, clock=self.clock, degraded=self.health.degraded
+        )
         samples: ShadowSamples | None = None
         shadow: Shadow | None = None
-        following: asyncio.Task[None] | None = None
+        following: list[asyncio.Task[None]] = []
         try:
             topics = await fit_topics(self.settings, admin)
             await producer.start()
@@ -118,6 +142,8 @@ class Worker:
             def decided(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
                 shadow.offer(requests, decisions)
                 ageing.offer(requests, decisions)
+                if opt_outs is not None:
+                    opt_outs.heard(requests, decisions)
 
             handler = DecidingHandler(
                 engine,
@@ -127,6 +153,7 @@ class Worker:
                 clock=self.clock,
                 on_decided=decided,
                 flood=self.flood,
+                lot=Lot(self.settings.review_sample, self.settings.review_sample_person_to_person),
             )
             consumer = self._broker.consumer(
                 [self.settings.inbound_topic], group=self.settings.group, member=self.settings.member
@@ -144,17 +171,21 @@ class Worker:
             log.info("serving", metrics_port=self.metrics_port, topic=self.settings.inbound_topic)
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
-            async with control.following():
+            following.append(asyncio.create_task(policy.follow(engine)))
+            file = listing.follow_file(self.settings, engine, self.clock, superseded=lambda: lists.heard)
+            following.append(asyncio.create_task(file))
+            async with control.following(), lists.following(), running(opt_outs):
                 await models.look(engine.controls.model)  # a model that is ordered decides from the first batch on
                 followed = models.follow(
                     shadow if self.settings.shadow else None, ordered=lambda: engine.controls.model
                 )
-                following = asyncio.create_task(followed)
+                following.append(asyncio.create_task(followed))
                 await self._loop.run()
         finally:
-            if following is not None:
-                following.cancel()
-                await asyncio.wait([following])
+            for task in following:
+                task.cancel()
+            if following:
+                await asyncio.wait(following)
             if shadow is not None:
                 await shadow.close()
             await asyncio.gather(producer.stop(), *([samples.close()] if samples else []))  # slow while Kafka is away
@@ -175,6 +206,7 @@ class Worker:
         metrics = self.metrics
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
+        metrics.gauge_from("spamguard_batch_in_hand_seconds", lambda: self.health.seconds_of_batch)
         metrics.gauge_from("spamguard_dead_letter_flood", lambda: float(self.flood.look()))
 
     def _not_alive(self) -> Sequence[str]:

@@ -94,6 +94,7 @@ class ControlFollower:
                 controls = self._engine.controls
                 self._switch(Controls(orders=controls.orders, file=said))
             self._file_tried.set()
+            self._report()  # the policy's own mode may be another one by now
             if self._engine.breakers is not None:
                 self._engine.breakers.pass_time(self._clock.monotonic())
             await asyncio.sleep(LOOK_EVERY_S)

@@ -18,6 +18,7 @@ from spamguard.errors import PublishFailed
 from spamguard.interfaces import Clock, Metrics, Producer
 from spamguard.stream.flood import DeadLetterFlood
 from spamguard.stream.loop import Batch
+from spamguard.stream.lot import NO_LOT, Lot
 from spamguard.types import (
     Action,
     DeadLetter,
@@ -71,8 +72,10 @@ class DecidingHandler:
         clock: Clock,
         flood: DeadLetterFlood,
         on_decided: OnDecided = lambda requests, decisions: None,
+        lot: Lot = NO_LOT,
     ) -> None:
         self._engine = engine
+        self._lot = lot
         self._producer = producer
         self._topics = topics
         self._metrics = metrics
@@ -111,16 +114,18 @@ class DecidingHandler:
     async def _reviewed(self, judged: list[_Judged]) -> list[_Judged]:
         """Return the decisions, blocks turned to allow where the review copy was not acknowledged."""
         wanted = [one for one in judged if one.decision.review]
-        if not wanted:
+        drawn = [one for one in judged if self._lot.draws(one.request.message, one.decision)] if self._lot.share else []
+        if not wanted and not drawn:
             return judged
         copies: dict[Partition, list[Outgoing]] = {}
         uncopied: set[str] = set()
-        for one in wanted:
+        for one in (*wanted, *drawn):
             place = one.record.partition
             copy = ReviewCopy(
                 decision=one.decision,
                 message=one.request.message,
                 source=f"{place.topic}-{place.number}@{one.record.offset}",
+                chance=None if one.decision.review else self._lot.share,
             )
             outgoing = Outgoing(key=one.record.key, value=encode(copy))
             if len(outgoing.value or b"") > MAX_COPY_BYTES:

@@ -27,72 +27,12 @@ from tests.reviewing import copy_of, open_desk, staff
 COPIES_PER_ITEM: Final = 2.5
 ROUNDS: Final = 40
 CHUNK: Final = 5000
-_WORDS: Final = [
-    "贷款",
-    "发票",
-    "彩票",
-    "优惠",
-    "会员",
-    "客服",
-    "领取",
-    "点击",
-    "登录",
-    "账户",
-    "验证",
-    "快递",
-    "开户",
-    "投资",
-    "理财",
-    "兼职",
-    "日结",
-    "折扣",
-    "大促",
-    "退订",
-    "课程",
-    "报名",
-    "名额",
-    "房源",
-    "首付",
-    "医院",
-    "体检",
-    "保险",
-    "续费",
-    "积分",
-    "兑换",
-    "红包",
-    "奖金",
-    "公证",
-    "冻结",
-    "异常",
-    "退款",
-    "订单",
-    "物流",
-    "取件",
-    "社区",
-    "通知",
-    "会议",
-    "学校",
-    "老师",
-    "家长",
-    "account",
-    "verify",
-    "bonus",
-    "win",
-    "prize",
-    "click",
-    "offer",
-    "sale",
-    "loan",
-    "code",
-    "delivery",
-    "parcel",
-    "invoice",
-    "casino",
-    "stock",
-    "profit",
-    "free",
-    "urgent",
-]
+_WORDS: Final = (  # noqa: SIM905 - a list of words is easier to read so
+    "贷款 发票 彩票 优惠 会员 客服 领取 点击 登录 账户 验证 快递 开户 投资 理财 兼职 日结 折扣 大促 退订 课程 "
+    "报名 名额 房源 首付 医院 体检 保险 续费 积分 兑换 红包 奖金 公证 冻结 异常 退款 订单 物流 取件 社区 通知 "
+    "会议 学校 老师 家长 account verify bonus win prize click offer sale loan code delivery parcel invoice casino "
+    "stock profit free urgent"
+).split()
 
 
 def fill(desk: Any, number: int) -> None:
@@ -108,17 +48,38 @@ def fill(desk: Any, number: int) -> None:
             score = dice.random() ** 0.2
             blocked = score > 0.7
             row = {
-                "id": f"bench-{seq:016}", "status": "open" if dice.random() < 0.9 else "done", "version": 1, "copies": 1,
-                "blocked": int(blocked), "released": 0, "reported": dice.random() < 0.001, "shadow": dice.random() < 0.01,
-                "lot": dice.random() < 0.02, "skeleton": f"{seq:032x}", "text": text, "sender_shown": "10690000",
-                "tenant": f"tenant-{dice.randrange(20)}", "direction": "AO", "action": "block" if blocked else "allow",
-                "would_be": "block" if blocked else "allow", "reason": "spam_score" if blocked else "unsure",
-                "guard": None, "score": score, "ham_cutoff": 0.3, "spam_cutoff": 0.7,
+                "id": f"bench-{seq:016}",
+                "status": "open" if dice.random() < 0.9 else "done",
+                "version": 1,
+                "copies": 1,
+                "blocked": int(blocked),
+                "released": 0,
+                "reported": dice.random() < 0.001,
+                "shadow": dice.random() < 0.01,
+                "lot": dice.random() < 0.02,
+                "skeleton": f"{seq:032x}",
+                "text": text,
+                "sender_shown": "10690000",
+                "tenant": f"tenant-{dice.randrange(20)}",
+                "direction": "AO",
+                "action": "block" if blocked else "allow",
+                "would_be": "block" if blocked else "allow",
+                "reason": "spam_score" if blocked else "unsure",
+                "guard": None,
+                "score": score,
+                "ham_cutoff": 0.3,
+                "spam_cutoff": 0.7,
                 "category": dice.choice(("fraud", "illegal", "gambling", "loan", "marketing", "other")),
-                "model": f"m/{dice.randrange(3)}", "policy": "standard", "clues": "[]",
-                "first_ms": 1_795_000_000_000 + seq, "last_ms": 1_795_000_000_000 + seq, "label": None,
-                "label_category": None, "decided_ms": None, "seq": seq,
-            }  # fmt: skip
+                "model": f"m/{dice.randrange(3)}",
+                "policy": "standard",
+                "clues": "[]",
+                "first_ms": 1_795_000_000_000 + seq,
+                "last_ms": 1_795_000_000_000 + seq,
+                "label": None,
+                "label_category": None,
+                "decided_ms": None,
+                "seq": seq,
+            }
             row["copies"] = max(1, int(dice.expovariate(1 / COPIES_PER_ITEM)))
             row["priority"], row["why"] = priority_of(row)
             rows.append(row)
@@ -127,14 +88,26 @@ def fill(desk: Any, number: int) -> None:
                 made += 1
                 copies.append(
                     {
-                        "decision_id": f"{made:032x}", "item_seq": seq, "message_id": f"m-{made}", "tenant": row["tenant"],
-                        "sender_hash": f"1:{dice.randrange(50_000):064x}", "recipient_hash": f"1:{made:064x}",
-                        "numbers": None, "decision": "{}", "message": '{"message_id":"m"}', "action": row["action"],
-                        "reason": row["reason"], "category": row["category"], "model": row["model"], "score": score,
-                        "chance": 0.02 if row["lot"] else None, "received_ms": row["last_ms"],
-                        "decided_ms": row["last_ms"], "source": "bench",
+                        "decision_id": f"{made:032x}",
+                        "item_seq": seq,
+                        "message_id": f"m-{made}",
+                        "tenant": row["tenant"],
+                        "sender_hash": f"1:{dice.randrange(50_000):064x}",
+                        "recipient_hash": f"1:{made:064x}",
+                        "numbers": None,
+                        "decision": "{}",
+                        "message": '{"message_id":"m"}',
+                        "action": row["action"],
+                        "reason": row["reason"],
+                        "category": row["category"],
+                        "model": row["model"],
+                        "score": score,
+                        "chance": 0.02 if row["lot"] else None,
+                        "received_ms": row["last_ms"],
+                        "decided_ms": row["last_ms"],
+                        "source": "bench",
                     }
-                )  # fmt: skip
+                )
         with desk.database.write() as connection:
             connection.execute(insert(items), rows)
             connection.execute(insert(decisions), copies)

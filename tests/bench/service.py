@@ -300,7 +300,7 @@ def spread(figures: Sequence[float], form: str = ",.0f") -> str:
     return f"{min(figures):{form}}–{max(figures):{form}}"
 
 
-async def measured(bench: Bench, *, quick: bool) -> list[str]:
+async def measured(bench: Bench, figures: dict[str, float], *, quick: bool) -> list[str]:
     """Return the sections of the report."""
     shrink = 10 if quick else 1
     many, few, rounds = MANY // shrink, FEW // shrink, 1 if quick else ROUNDS
@@ -323,6 +323,7 @@ async def measured(bench: Bench, *, quick: bool) -> list[str]:
         f"{rival.median / copy.median:.0%} |"
         for rival in (plain, one, two, copy)
     ]
+    figures |= {"service": one.median / plain.median, "share of the copy": one.median / copy.median}
     sections = [
         "## The whole service, on a real Kafka",
         f"Apache Kafka on the same machine, {PARTITIONS} partitions, {MESSAGE_BYTES}-byte messages from the load "
@@ -331,12 +332,12 @@ async def measured(bench: Bench, *, quick: bool) -> list[str]:
         "which Kafka takes its part.",
         "\n".join(table),
     ]
-    sections += await latency(bench, one.median, quick=quick)
-    sections += await memory(bench, quick=quick)
+    sections += await latency(bench, one.median, figures, quick=quick)
+    sections += await memory(bench, figures, quick=quick)
     return sections
 
 
-async def latency(bench: Bench, most: float, *, quick: bool) -> list[str]:
+async def latency(bench: Bench, most: float, figures: dict[str, float], *, quick: bool) -> list[str]:
     """Return the section on latency at a steady pace, under both switch intervals."""
     seconds, rounds = (4.0, 1) if quick else (STEADY_S, ROUNDS)
     rows = [
@@ -353,6 +354,8 @@ async def latency(bench: Bench, most: float, *, quick: bool) -> list[str]:
         for interval, found in reports.items():
             seen = [[report["latency_ms"][part] for report in found] for part in ("p50", "p99")]
             own = [[report["worker_ms"][part] for report in found] for part in (50, 99)]
+            if (pace, interval) == (STEADY_RATE, SWITCH_INTERVALS_S[0]):
+                figures |= {"p50": statistics.median(seen[0]), "p99": statistics.median(seen[1])}
             cells = [" / ".join(f"{statistics.median(part):.1f}" for part in pair) for pair in (seen, own)]
             cells[0] += f" ({spread(seen[0], '.1f')} / {spread(seen[1], '.1f')})"
             lost = sum(report["lost"] for report in found)
@@ -367,26 +370,27 @@ async def latency(bench: Bench, most: float, *, quick: bool) -> list[str]:
     ]
 
 
-async def memory(bench: Bench, *, quick: bool) -> list[str]:
+async def memory(bench: Bench, figures: dict[str, float], *, quick: bool) -> list[str]:
     """Return the section on a worker's memory over many messages."""
     count = MEMORY_MESSAGES // (10 if quick else 1)
     progress(f"memory over {count:,} messages")
     await bench.fill("bench.memory", count, seed=2)
     decisions = bench.unique("bench.decisions")
     await bench.topics(decisions)
-    figures = []
+    found = []
     with bench.running(["-c", _SERVE], bench.environment("bench.memory", decisions, bench.unique("group"))) as process:
         for part in range(1, 7):
             await bench.rate(decisions, count * part // 6)
-            figures.append(f"{resident_mb(process.pid)} MB")
+            found.append(resident_mb(process.pid))
+    figures["memory"] = max(found)
     return [
         "## Memory of one worker",
-        f"Resident, at each sixth of {count:,} messages: {', '.join(figures)}.",
+        f"Resident, at each sixth of {count:,} messages: {', '.join(f'{mb} MB' for mb in found)}.",
     ]
 
 
-def sections(*, quick: bool = False) -> list[str]:
-    """Return the sections of the report, or one that says why nothing could be measured."""
+def sections(figures: dict[str, float], *, quick: bool = False) -> list[str]:
+    """Return the sections of the report, or one that says why nothing could be measured; add what budgets ask for."""
     kafka = launcher()
     reason = kafka.available()
     if reason is not None:
@@ -395,7 +399,7 @@ def sections(*, quick: bool = False) -> list[str]:
     async def run(brokers: str, folder: Path) -> list[str]:
         bench = Bench(brokers, folder)
         try:
-            return await measured(bench, quick=quick)
+            return await measured(bench, figures, quick=quick)
         finally:
             await bench.close()
 
@@ -408,7 +412,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages, one round: to see that it runs")
     end_well()
-    print("\n\n".join(sections(quick=parser.parse_args().quick)))
+    print("\n\n".join(sections({}, quick=parser.parse_args().quick)))
 
 
 if __name__ == "__main__":

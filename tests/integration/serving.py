@@ -38,6 +38,8 @@ class Names(NamedTuple):
     review: str
     dead_letter: str
     control: str
+    lists: str
+    optout: str
     group: str
 
     @classmethod
@@ -53,6 +55,8 @@ class Names(NamedTuple):
             "SPAMGUARD_REVIEW_TOPIC": self.review,
             "SPAMGUARD_DEAD_LETTER_TOPIC": self.dead_letter,
             "SPAMGUARD_CONTROL_TOPIC": self.control,
+            "SPAMGUARD_LISTS_TOPIC": self.lists,
+            "SPAMGUARD_OPTOUT_TOPIC": self.optout,
             "SPAMGUARD_GROUP": self.group,
         }
 
@@ -245,9 +249,10 @@ async def create(broker: Broker, names: Names, *, partitions: int, **fewer: int)
     """Create the topics, some with another number of partitions."""
     admin = broker.admin()
     try:
-        fewer = {"control": 1, **fewer}
+        fewer = {"control": 1, "lists": 1, "optout": 1, **fewer}
         topics = {name: fewer.get(field, partitions) for field, name in names._asdict().items() if field != "group"}
-        await admin.create(topics, configs={names.control: {"cleanup.policy": "compact"}})
+        compacted = {"cleanup.policy": "compact"}
+        await admin.create(topics, configs=dict.fromkeys((names.control, names.lists, names.optout), compacted))
     finally:
         await admin.close()
 

@@ -25,6 +25,7 @@ from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 from structlog.testing import capture_logs
 
+from spamguard.backends import registry
 from spamguard.backends.clock import SystemClock
 from spamguard.cli.score import judged
 from spamguard.client import AsyncClient, Client, NoAnswer
@@ -34,7 +35,7 @@ from spamguard.core.codec import http_decision_id
 from spamguard.core.decide import Judge
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.holder import ModelHolder
-from spamguard.gateway import server
+from spamguard.gateway import app, server
 from spamguard.gateway.app import Limits
 from spamguard.service import api_keys
 from spamguard.service import gateway as composition
@@ -189,6 +190,20 @@ def test_the_kill_switch_and_modes_hold_here_too(start: Callable[..., Running]) 
         assert gateway.ask(spam(tenant="beta")).json()["reason"] == "observed"
         gateway.settings.control_file.write_text("Kafka is away")
         gateway.until(lambda: gateway.ask(spam()).json()["reason"] == "allow_all")
+
+
+def test_an_ordered_model_and_a_moved_alias_decide_here_too(two_models: Path, tmp_path: Path) -> None:
+    settings = gateway_settings(Path("champion"), tmp_path, models=two_models, model_poll_s=0.05)
+    with Running(settings) as gateway:
+        assert gateway.ask(spam()).json()["model"] == "small/1.0"
+        order = Outgoing(key=b"model", value=b'{"on": true, "model": "small/2.0"}')
+        gateway.in_loop(lambda: gateway.broker.append(Partition("sms.control", 0), [order]))
+        gateway.until(lambda: gateway.ask(spam()).json()["model"] == "small/2.0")
+        back = Outgoing(key=b"model", value=b'{"on": false}')
+        gateway.in_loop(lambda: gateway.broker.append(Partition("sms.control", 0), [back]))
+        gateway.until(lambda: gateway.ask(spam()).json()["model"] == "small/1.0")
+        registry.write_alias(two_models, registry.CHAMPION, "small/2.0")
+        gateway.until(lambda: gateway.ask(spam()).json()["model"] == "small/2.0")
 
 
 @pytest.mark.parametrize("fail", ["open", "closed"])
@@ -384,6 +399,17 @@ def test_more_connections_or_messages_than_it_holds_are_refused_and_then_taken_a
         for connection in held:
             connection.close()
         gateway.until(lambda: gateway.ask(spam()).status_code == 200)
+
+
+def test_all_bodies_together_are_bounded_and_given_back(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "MOST_BODIES_BYTES", 10_000)
+    with start() as gateway:
+        large, small = {"message_id": "m", "text": "x" * 20_000}, {"message_id": "m", "text": "x" * 6_000}
+        for _ in range(3):
+            assert problem_of(gateway.ask(large)) == "overloaded"
+            assert gateway.ask(small).status_code == 200
 
 
 def test_nothing_that_was_sent_reaches_the_log(start: Callable[..., Running]) -> None:

@@ -144,6 +144,25 @@ async def test_a_block_is_published_only_behind_its_review_copy(
         assert acknowledged.index(("sms.review", block)) < acknowledged.index(("sms.decisions", block))
 
 
+async def test_a_share_of_the_allowed_application_messages_is_copied_for_review_with_its_chance(
+    settings: Settings, broker: MemoryBroker
+) -> None:
+    publish(
+        broker,
+        [
+            message(f"{direction}-{n}", text, direction=direction)
+            for direction in ("AO", "MO")
+            for n, text in enumerate(GOOD)
+        ],
+    )
+    async with serving(settings.model_copy(update={"review_sample": 1.0}), broker):
+        await until(lambda: len(decided(broker)) == 2 * len(GOOD))
+    allowed = {one["message_id"] for one in decisions(broker) if one["reason"] == "ham_score"}
+    drawn = {copy["message"]["message_id"] for copy in published(broker, "sms.review") if copy.get("chance") == 1.0}
+    assert drawn >= {identity for identity in allowed if identity.startswith("AO")} != set()
+    assert not any(identity.startswith("MO") for identity in drawn)
+
+
 async def test_without_its_review_copy_a_block_becomes_an_allow_that_is_marked_and_counted(
     settings: Settings, broker: MemoryBroker
 ) -> None:
@@ -331,7 +350,8 @@ async def test_a_producer_that_hangs_pauses_the_partitions_keeps_the_worker_poll
             held = fetched()
             assert held <= 2 * settings.max_records  # a batch in hand, and one that was fetched ahead
             await until(lambda: worker.health.seconds_of_batch > 1.0)
-            assert worker.health.seconds_since_poll < 1.0
+            assert metric(worker, "spamguard_batch_in_hand_seconds") > 1.0
+            assert metric(worker, "spamguard_seconds_since_poll") < 1.0
             assert fetched() == held
             assert lag(broker) == 600
             goes_on.set()

@@ -38,6 +38,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reader: str | None = None  #: of exported labels: who exactly
     labelled_at: str | None = None  #: of exported labels: RFC 3339
     trust: str | None = None  #: of exported labels: one reader, two who agree, or settled between two
+    who: str | None = None  #: the reader, as `spamguard labels export` calls it
+    at: str | None = None  #: the moment of the label, as `spamguard labels export` calls it
 
     @property
     def is_spam(self) -> bool:

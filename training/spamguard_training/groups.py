@@ -29,18 +29,20 @@ _OFFSETS: Final = _RNG.integers(0, 1 << 63, size=_BANDS * _EACH, dtype=np.uint64
 def joined(rows: Sequence[Row]) -> list[Row]:
     """Return the rows, those without a group of their own put into the group of the first row they are alike.
 
-    A row has no group of its own when its group is its id. Rows that have one keep it.
+    A row has no group of its own when its group is its id, or when it is an exported label, whose group is known to
+    the review application alone: it moves where it is alike, and else stays. Other rows keep theirs.
     """
-    if not any(row.group == row.id for row in rows):
+    loose = [row.group == row.id or row.label_source is not None for row in rows]
+    if not any(loose):
         return list(rows)
     grams = _grams([row.text for row in rows])
     bands = _bands(grams)
     places: dict[tuple[int, int], list[int]] = {}
     found = list(rows)
-    order = sorted(range(len(rows)), key=lambda place: rows[place].group == rows[place].id)  # those that have one first
+    order = sorted(range(len(rows)), key=lambda place: loose[place])  # those that have one first
     for place in order:
         keys = [(band, value) for band, value in enumerate(bands[place].tolist())]
-        if rows[place].group == rows[place].id:
+        if loose[place]:
             met = dict.fromkeys(other for key in keys for other in places.get(key, ()))
             alike = next((other for other in met if _alike(grams[place], grams[other])), None)
             if alike is not None:

@@ -34,9 +34,54 @@ def _frequent(symbols: NDArray[Any], groups: NDArray[np.int64], least: int) -> t
     """Return the distinct symbols that occur in at least `least` groups, and in how many each does."""
     order = np.lexsort((groups, symbols))
     symbols, groups = symbols[order], groups[order]
-    fresh = np.concatenate(([True], (symbols[1:] != symbols[:-1]) | (groups[1:] != groups[:-1])))
+    fresh = np.concatenate(([True], (symbols[1:] != symbols[:-1]) | (groups[1:] != groups[:-1])))[: len(symbols)]
     distinct, frequency = np.unique(symbols[fresh], return_counts=True)
     return distinct[frequency >= least], frequency[frequency >= least]
+
+
+def _whole_groups(groups: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the places of all texts, about a chunk at a time and no group in two of them."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.concatenate(([True], groups[order][1:] != groups[order][:-1])))[: len(order)]
+    first = 0
+    while first < len(order):
+        at = int(np.searchsorted(starts, first + CHUNK, side="left"))
+        last = int(starts[at]) if at < len(starts) else len(order)
+        yield order[first:last]
+        first = last
+
+
+class _GroupCounts:
+    """In how many groups does each key occur? Fed whole groups, it keeps a number a key and not every occurrence."""
+
+    def __init__(self) -> None:
+        self._keys: Keys = np.zeros(0, dtype=np.uint64)
+        self._numbers: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self._waiting: list[tuple[Keys, NDArray[np.int32]]] = []
+        self._size = 0
+
+    def add(self, keys: Keys, groups: NDArray[np.int64]) -> None:
+        """Count the keys of some whole groups."""
+        distinct, numbers = _frequent(keys, groups, 1)
+        self._waiting.append((distinct.astype(np.uint64), numbers.astype(np.int32)))
+        self._size += len(distinct)
+        if self._size > max(1 << 20, len(self._keys)):  # so that every key is merged a few times, not with every chunk
+            self._merge()
+
+    def _merge(self) -> None:
+        parts = [(self._keys, self._numbers), *self._waiting]
+        keys, numbers = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
+        order = np.argsort(keys, kind="stable")
+        keys, numbers = keys[order], numbers[order]
+        starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))[: len(keys)]
+        self._keys = keys[starts]
+        self._numbers = np.add.reduceat(numbers, starts) if len(starts) else numbers
+        self._waiting, self._size = [], 0
+
+    def frequent(self, least: int) -> Keys:
+        """Return the keys of at least so many groups, in order."""
+        self._merge()
+        return self._keys[self._numbers >= least]
 
 
 class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -59,16 +104,11 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self._fit_words(texts, groups)
         else:
             self._fit_symbols(texts, groups)
-        found_keys: list[Keys] = []
-        found_groups: list[NDArray[np.int64]] = []
-        for first, chunk in _chunks(texts):
-            found = self._grams(chunk)
-            order = np.lexsort((found.keys, found.rows))
-            keys, rows = found.keys[order], found.rows[order]
-            fresh = np.concatenate(([True], (keys[1:] != keys[:-1]) | (rows[1:] != rows[:-1])))[: len(keys)]
-            found_keys.append(keys[fresh])
-            found_groups.append(groups[first + rows[fresh]])
-        self.keys_, _ = _frequent(np.concatenate(found_keys), np.concatenate(found_groups), self.least_groups)
+        running = _GroupCounts()
+        for places in _whole_groups(groups):
+            found = self._grams([texts[place] for place in places.tolist()])
+            running.add(found.keys, groups[places][found.rows])
+        self.keys_ = running.frequent(self.least_groups)
         self.table_ = KeyTable(self.keys_)
         return self
 

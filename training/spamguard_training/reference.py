@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from spamguard.core.ageing import Observed, Reference, Tally, observe_normalized, reference_of, word_shares
+from spamguard.core.ageing import Observed, Reference, Tally, WordCounts, observe_normalized, reference_of
 from spamguard.core.scorer import LinearScorer
 from spamguard.types import Category
 from spamguard_training.corpus import Row
@@ -71,7 +71,9 @@ def reference(
         )
     )
     repeated = (text for text, number in zip(normalized, copies.tolist(), strict=True) for _ in range(number))
-    return reference_of(tally, word_shares(repeated, scorer.words))
+    words = WordCounts()
+    words.add(repeated)
+    return reference_of(tally, words.known(scorer.words))
 
 
 def _repeated(seen: Observed, copies: np.ndarray) -> Observed:

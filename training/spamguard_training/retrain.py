@@ -71,13 +71,22 @@ def read_labels(paths: Sequence[Path]) -> tuple[list[Row], list[CorpusFile], int
             if other is None or _rank(row) >= _rank(other):
                 best[row.text] = row
     rows = [
-        msgspec.structs.replace(row, read=True, label_source=row.label_source or "reviewer") for row in best.values()
+        msgspec.structs.replace(
+            row,
+            read=True,
+            label_source=row.label_source or ("reviewer" if row.source == "own" else row.source),
+            reader=row.reader or row.who,
+            labelled_at=row.labelled_at or row.at,
+        )
+        for row in best.values()
     ]
     return rows, files, contradictions
 
 
 def _rank(row: Row) -> tuple[int, str]:
-    return ("one", "two", "settled").index(row.trust) if row.trust in TRUST_WEIGHTS else -1, row.labelled_at or ""
+    return ("one", "two", "settled").index(
+        row.trust
+    ) if row.trust in TRUST_WEIGHTS else -1, row.labelled_at or row.at or ""
 
 
 def _digest_of(path: Path) -> str:

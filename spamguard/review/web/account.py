@@ -76,7 +76,7 @@ def account(visit: Visit) -> Response:
 
 
 def change_password(visit: Visit) -> Response:
-    """Change one's password; sessions elsewhere end."""
+    """Change one's password: every session ends, and here a new one begins."""
     old, new, again = (next((v for k, v in visit.form if k == name), "") for name in ("old", "new", "again"))
     if new != again:
         return visit.page("account.html", status=400, refused=visit.say("account.differ"))
@@ -85,6 +85,7 @@ def change_password(visit: Visit) -> Response:
     except (ReviewInvalid, LoginRefused) as refused:
         told = visit.say("account.wrong_old") if isinstance(refused, LoginRefused) else str(refused)
         return visit.page("account.html", status=400, refused=told)
+    visit.extra["login"] = visit.desk.people.login(visit.who.name, new, address=visit.address)
     return visit.go("/account", done="password")
 
 

@@ -7,6 +7,7 @@ thread. Answers leave with headers that forbid scripts and styles of anybody els
 import hashlib
 import hmac
 import secrets
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -27,12 +29,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spamguard.errors import Conflict, Forbidden, LoginRefused, NotThere, ReviewInvalid, SpamguardError
 from spamguard.review.access import demand
+from spamguard.review.cases import spoken_receipt
 from spamguard.review.desk import Desk
 from spamguard.review.values import Session
 from spamguard.review.web import figures_of, marks
 from spamguard.review.web.doors import DOORS, Door
 from spamguard.review.web.visit import THEMES, Visit, ours
 from spamguard.review.web.words import LANGUAGES, preferred, speaker
+
+log = structlog.get_logger()
 
 #: No form is longer; a pasted message is a few kilobytes.
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -122,6 +127,7 @@ def _environment() -> Environment:
         percent=figures_of.percent,
         interval=figures_of.interval,
         place=figures_of.place,
+        spoken=spoken_receipt,
     )
     pages.globals.update(
         pieces=marks.pieces,
@@ -363,7 +369,10 @@ class _Headers:
 
 
 class _Caught:
-    """Turns a failure nobody foresaw into a page without a detail; the exception itself goes on to the server's log."""
+    """Turns a failure nobody foresaw into a page without a detail, and into a line of the log without a text.
+
+    The exception goes no further: a server would log its message, in which a database puts the values it was given.
+    """
 
     def __init__(self, app: ASGIApp, *, front: _Front) -> None:
         self.app = app
@@ -380,8 +389,11 @@ class _Caught:
         try:
             await self.app(scope, receive, watching)
         except Exception as error:
-            if scope["type"] == "http" and not started:
+            if scope["type"] != "http":
+                raise
+            where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-6:]]
+            log.error("page_failed", method=scope["method"], error=type(error).__name__, where=where)
+            if not started:
                 response = await self.front.refuse(Request(scope), error)
                 response.headers.update({**HEADERS, "Cache-Control": "no-store"})
                 await response(scope, receive, send)
-            raise

@@ -88,13 +88,14 @@ def resolve(visit: Visit) -> Response:
     receipt = visit.path("receipt")
     try:
         outcome = _one(Outcome, visit.given("outcome"), "outcome")
+        label = label_of(visit.given("label")) if outcome is Outcome.LABEL else None
         visit.desk.cases.resolve(
             visit.who,
             receipt,
             outcome,
             visit.given("answer"),
-            label=label_of(visit.given("label")) if outcome is Outcome.LABEL else None,
-            category=category_of(visit.given("category")) if outcome is Outcome.LABEL else None,
+            label=label,
+            category=category_of(visit.given("category"), label),
             entry=_entry(visit) if outcome is Outcome.LIST_ENTRY else None,
         )
     except ReviewInvalid as refused:

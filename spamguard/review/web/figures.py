@@ -16,7 +16,7 @@ from spamguard.types import Category
 
 BYS: Final = ("week", "model", "category", "tenant")
 #: What is shown when nobody says from when.
-DAYS: Final = 56
+DAYS: Final = 42
 
 
 def figures(visit: Visit) -> Response:

@@ -151,6 +151,15 @@ def _round_step(most: int) -> int:
         size *= 10
 
 
+def _round_end(share: float) -> float:
+    """Return the next share above that a reader can divide by four in the head, at most the whole.
+
+    >>> _round_end(0.013), _round_end(0.79), _round_end(0.0)
+    (0.02, 1.0, 1.0)
+    """
+    return next((end for end in (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4) if 0 < share <= end), 1.0)
+
+
 class Whisker(NamedTuple):
     """A rate with its interval on a common scale, 0 to 100."""
 
@@ -163,7 +172,7 @@ class Whisker(NamedTuple):
 def whiskers(rates: Sequence[tuple[str, Rate]]) -> tuple[list[Whisker], float]:
     """Return rates on a common scale, and the share at its end; those of which nothing is known are left out."""
     known = [(key, rate) for key, rate in rates if rate.estimate is not None]
-    end = max((rate.high or rate.estimate or 0 for _, rate in known), default=0) or 1.0
+    end = _round_end(max((rate.high or rate.estimate or 0 for _, rate in known), default=0))
     found = [
         Whisker(key, (rate.low or 0) / end * 100, (rate.estimate or 0) / end * 100, (rate.high or 0) / end * 100)
         for key, rate in known

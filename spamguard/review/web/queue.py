@@ -45,26 +45,23 @@ def item(visit: Visit) -> Response:
 
 def verdict(visit: Visit) -> Response:
     """Take a verdict and show what comes next."""
-    given = visit.desk.store.verdict(
+    label = label_of(visit.given("label"))
+    visit.desk.store.verdict(
         visit.who,
         visit.path("item"),
-        label_of(visit.given("label")),
-        category=category_of(visit.given("category")),
+        label,
+        category=category_of(visit.given("category"), label),
         note=visit.given("note"),
         version=_number(visit.given("version")),
     )
-    return _next(visit, f"verdict.{given.label.value}")
+    return _next(visit, f"verdict.{label.value}")
 
 
 def settle(visit: Visit) -> Response:
     """Take a lead's word on an item two readers differ about."""
-    visit.desk.store.settle(
-        visit.who,
-        visit.path("item"),
-        label_of(visit.given("label")),
-        category=category_of(visit.given("category")),
-        note=visit.given("note"),
-    )
+    label = label_of(visit.given("label"))
+    category = category_of(visit.given("category"), label)
+    visit.desk.store.settle(visit.who, visit.path("item"), label, category=category, note=visit.given("note"))
     return _next(visit, "settled")
 
 
@@ -88,9 +85,8 @@ def bulk(visit: Visit) -> Response:
     items = visit.all_given("item")
     if not items:
         raise ReviewInvalid(detail=visit.say("bulk.none"))
-    done = visit.desk.store.bulk(
-        visit.who, items, label_of(visit.given("label")), category=category_of(visit.given("category"))
-    )
+    label = label_of(visit.given("label"))
+    done = visit.desk.store.bulk(visit.who, items, label, category=category_of(visit.given("category"), label))
     return visit.go(
         "/queue",
         **{name: visit.given(name) for name in IN_ADDRESS if visit.given(name)},
@@ -137,9 +133,9 @@ def label_of(text: str) -> Label:
         raise ReviewInvalid(detail="a verdict is spam or ham") from None
 
 
-def category_of(text: str) -> str | None:
-    """Return the category a form names, or None. Raises ReviewInvalid."""
-    if not text:
+def category_of(text: str, label: Label | None) -> str | None:
+    """Return the category a form names; a good message has none of these. Raises ReviewInvalid."""
+    if not text or label is not Label.SPAM:
         return None
     try:
         return Category(text).value

@@ -26,7 +26,7 @@ from spamguard.types import Order, Outgoing, Partition
 from tests.unit.cli.conftest import Spamguard
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-TOPICS = {"sms.inbound": 3, "sms.decisions": 3, "sms.review": 1, "sms.dead-letter": 1, "sms.control": 1}
+TOPICS = {"sms.inbound": 3, "sms.decisions": 3, "sms.review": 1, "sms.dead-letter": 1, "sms.control": 1, "sms.lists": 1}
 
 
 async def found(broker: MemoryBroker, **options: Any) -> dict[str, Finding]:
@@ -39,8 +39,8 @@ async def test_all_in_place_is_all_fine() -> None:
     broker = MemoryBroker()
     await streams.create_topics(config.load(), broker.admin(), TOPICS)
     findings = await found(broker)
-    assert [finding.mark for finding in findings.values()] == [FINE] * 6
-    assert findings["kept"].sentence == "sms.control is compacted: the last record of every key stays"
+    assert [finding.mark for finding in findings.values()] == [FINE] * 7
+    assert findings["kept"].sentence == "sms.control, sms.lists is compacted: the last record of every key stays"
     assert findings["control"].sentence == "allow-all is off, 0 modes ordered"
     assert "sms.inbound 3, sms.decisions 3" in findings["topics"].sentence
     assert findings["clock"].sentence == "no record to compare with yet"
@@ -61,6 +61,15 @@ async def test_missing_topics_are_named_with_the_command_that_creates_them() -> 
     for name in ("sms.decisions", "sms.review", "sms.dead-letter", "spamguard check --create-topics"):
         assert name in findings["topics"].sentence
     assert {"clock", "lag"} < findings.keys()
+
+
+async def test_without_a_lists_topic_nothing_is_wrong_and_an_empty_one_beside_a_file_is_said() -> None:
+    without = (await found(MemoryBroker({name: n for name, n in TOPICS.items() if name != "sms.lists"})))["lists"]
+    assert (without.mark, "no lists are used" in without.sentence) == (FINE, True)
+    settings = config.load({"lists": "lists.csv"})
+    asking = broker_findings(settings, MemoryBroker(TOPICS).admin(), NOW, broker=MemoryBroker(TOPICS))
+    [finding] = [finding async for finding in asking if finding.what == "lists"]
+    assert finding.mark == WARNING and "spamguard lists import lists.csv --yes" in finding.sentence
 
 
 async def test_without_the_control_topic_the_service_runs_and_the_kill_switch_is_said_to_reach_nobody() -> None:
@@ -99,7 +108,7 @@ async def test_missing_topics_are_created_with_as_many_partitions_as_the_inbound
     findings = await found(broker, create_topics=True, **options)
     assert findings["topics"].mark == FINE
     assert {name: len(broker.logs[name]) for name in TOPICS if name not in there} == {
-        name: 1 if name == "sms.control" else partitions for name in TOPICS if name not in there
+        name: 1 if name in ("sms.control", "sms.lists") else partitions for name in TOPICS if name not in there
     }
     again = await found(broker, create_topics=True)
     assert again["created"].sentence == "nothing: every topic was there"
@@ -157,14 +166,19 @@ def test_an_old_model_is_a_warning_with_the_command_that_renews_it(days: int, ma
 def test_without_a_broker_to_ask_settings_and_model_are_checked(spamguard: Spamguard) -> None:
     ended = spamguard("check", "--no-broker")
     assert ended.code == 0
-    assert [line.split()[:2] for line in ended.lines] == [["✓", "settings"], ["✓", "model"], ["–", "broker"]]
+    assert [line.split()[:2] for line in ended.lines] == [
+        ["✓", "settings"],
+        ["✓", "model"],
+        ["✓", "policy"],
+        ["–", "broker"],
+    ]
     assert "1 from environment" in ended.lines[0]
 
 
 def test_every_check_runs_and_the_worst_gives_the_code(spamguard: Spamguard) -> None:
     ended = spamguard("check", "--brokers", "127.0.0.1:1", "--model", "nobody")
     assert ended.code == 5
-    assert [line[0] for line in ended.lines] == ["✓", "✗", "✗", "–"]
+    assert [line[0] for line in ended.lines] == ["✓", "✗", "✓", "✗", "–"]
     assert "127.0.0.1:1" in ended.out
     assert ended.err == ""
     assert spamguard("check", "--no-broker", "--model", "nobody").code == 4

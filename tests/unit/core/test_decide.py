@@ -20,7 +20,7 @@ from spamguard.core.decide import (
     without_review,
 )
 from spamguard.core.normalize import MAX_TEXT_CHARS
-from spamguard.core.policy import EVIDENCE_FLOOR, PRESETS, STANDARD, Policy
+from spamguard.core.policy import EVIDENCE_FLOOR, STANDARD, Cutoffs, Policy, Terms, everywhere, preset
 from spamguard.core.scorer import Explanation, Scores
 from spamguard.types import Action, Category, Clue, Decision, DefectiveMessage, Message, Mode, Reason
 from tests.cast import BANK_CODE, EVERYONE, GOOD, INVOICE, LOTTERY, MUM, NASTY, PARCEL, SALE, SPAM
@@ -109,7 +109,7 @@ def test_the_cutoffs_belong_to_the_upper_side_and_too_little_evidence_is_none(
 
 def test_a_model_without_categories_still_blocks(at_cutoffs: Judge) -> None:
     judge = at_cutoffs._replace(scorer=Scripted(kind=None))
-    decision = decided(judge, f"{ENOUGH} 0.9", Policy(blocked=PRESETS["fraud-only"]))
+    decision = decided(judge, f"{ENOUGH} 0.9", preset("fraud-only"))
     assert (decision.action, decision.category) == (Action.BLOCK, None)
 
 
@@ -172,10 +172,21 @@ def test_consented_marketing_passes_and_its_category_is_said(judge: Judge) -> No
 
 
 def test_fraud_only_lets_marketing_pass(judge: Judge) -> None:
-    policy = Policy(name="fraud-only", blocked=PRESETS["fraud-only"])
+    policy = preset("fraud-only")
     decision = decided(judge, SALE, policy)
     assert (decision.reason, decision.policy) == (Reason.CATEGORY_ALLOWED, "fraud-only")
     assert decided(judge, LOTTERY, policy).action is Action.BLOCK
+
+
+def test_a_tenant_may_have_cutoffs_of_its_own_and_its_decisions_name_them(at_cutoffs: Judge) -> None:
+    terms = {**everywhere(Terms()), ("careful", "MT", "unknown"): Terms(cutoffs=Cutoffs(spam=0.95))}
+    policy = Policy(terms=terms)
+    passed = decided(at_cutoffs, f"{ENOUGH} 0.9", policy, tenant="careful")
+    assert (passed.action, passed.reason, passed.spam_cutoff) == (Action.ALLOW, Reason.UNSURE, 0.95)
+    blocked = decided(at_cutoffs, f"{ENOUGH} 0.9", policy, tenant="other")
+    assert (blocked.action, blocked.spam_cutoff) == (Action.BLOCK, 0.7)
+    strict = decided(at_cutoffs, f"{ENOUGH} 0.55", preset("strict"))
+    assert (strict.action, strict.ham_cutoff, strict.spam_cutoff) == (Action.BLOCK, 0.3, 0.5)
 
 
 def test_one_tenant_observes_while_the_others_enforce(judge: Judge) -> None:

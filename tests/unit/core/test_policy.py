@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from spamguard.core.policy import HARMFUL, PRESETS, STANDARD, Policy, rule
-from spamguard.types import Action, Category, Message, Mode, Reason
+from spamguard.core.policy import HARMFUL, PRESETS, STANDARD, Policy, preset, rule
+from spamguard.types import Action, Category, Message, Mode, Reason, Treatment
 
 ALLOW, BLOCK = Action.ALLOW, Action.BLOCK
 
@@ -22,8 +22,8 @@ def test_spam_is_blocked_and_offered_for_review() -> None:
 
 
 def test_spam_of_no_known_category_is_blocked_under_every_preset() -> None:
-    for blocked in PRESETS.values():
-        assert ruled(Policy(blocked=blocked), category=None)[0] is BLOCK
+    for name in PRESETS:
+        assert ruled(preset(name), category=None)[0] is BLOCK
 
 
 def test_the_unsure_is_allowed_and_offered_for_review() -> None:
@@ -47,7 +47,7 @@ def test_consent_allows_marketing_and_nothing_else(category: Category, consent: 
 
 @pytest.mark.parametrize("category", Category)
 def test_fraud_only_blocks_what_harms_people_and_leaves_the_rest(category: Category) -> None:
-    found = ruled(Policy(blocked=PRESETS["fraud-only"]), category=category)
+    found = ruled(preset("fraud-only"), category=category)
     if category in HARMFUL:
         assert found == (BLOCK, BLOCK, Reason.SPAM_SCORE, True)
     else:
@@ -102,3 +102,21 @@ def test_the_narrowest_mode_wins(tenant: str, direction: str, mode: Mode) -> Non
     message = Message(message_id="m", tenant=tenant, direction=direction)
     assert policy.mode_of(message) is mode
     assert ruled(policy, message=message)[0] is (BLOCK if mode is Mode.ENFORCE else ALLOW)
+
+
+def test_an_entry_that_allows_goes_before_all_and_one_that_blocks_before_guard_and_score() -> None:
+    assert ruled(listed=Treatment.ALLOW, guard="code", muted=True) == (ALLOW, ALLOW, Reason.LIST_ALLOW, False)
+    assert ruled(listed=Treatment.BLOCK, guard="code", spam=False) == (BLOCK, BLOCK, Reason.LIST_BLOCK, True)
+    observing = Policy(mode=Mode.OBSERVE)
+    assert ruled(observing, listed=Treatment.BLOCK) == (ALLOW, BLOCK, Reason.OBSERVED, True)
+
+
+def test_an_entry_that_asks_for_review_saves_no_spam() -> None:
+    assert ruled(listed=Treatment.REVIEW) == (BLOCK, BLOCK, Reason.SPAM_SCORE, True)
+    found = ruled(preset("fraud-only"), listed=Treatment.REVIEW, category=Category.MARKETING)
+    assert found == (ALLOW, ALLOW, Reason.CATEGORY_ALLOWED, True)
+
+
+def test_who_opted_out_is_left_alone_but_never_without_a_code() -> None:
+    assert ruled(muted=True, spam=False, category=Category.MARKETING) == (BLOCK, BLOCK, Reason.OPTED_OUT, True)
+    assert ruled(muted=True, guard="code") == (ALLOW, ALLOW, Reason.GUARD, True)

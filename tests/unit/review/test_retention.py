@@ -7,7 +7,7 @@ from spamguard.backends.clock import ManualClock
 from spamguard.errors import Forbidden
 from spamguard.review.desk import Desk
 from spamguard.review.tables import bands, cases, decisions, items, releases, verdicts
-from spamguard.review.values import CaseKind, Filters, Label, Outcome, Person
+from spamguard.review.values import CaseKind, Figures, Filters, Label, Outcome, Person
 from spamguard.types import Action
 from tests.cast import BANK_CODE, CASINO, LOTTERY, MUM
 from tests.reviewing import MORNING_S, SUBSCRIBER, copy_of
@@ -61,12 +61,16 @@ def test_figures_outlive_the_texts(desk: Desk, people: dict[str, Person], clock:
     )
     for item in desk.store.queue(people["rui"]).items:
         desk.store.verdict(people["rui"], item.id, Label.SPAM if item.text == LOTTERY else Label.HAM)
-    span = {"since_ms": int((MORNING_S - 86_400) * 1000), "until_ms": int((MORNING_S + 86_400) * 1000)}
-    before = {by: desk.figures.figures(people["lee"], by=by, **span) for by in ("week", "category", "model")}
+
+    def figures(by: str) -> Figures:
+        since_ms, until_ms = (int((MORNING_S + days * 86_400) * 1000) for days in (-1, 1))
+        return desk.figures.figures(people["lee"], by=by, since_ms=since_ms, until_ms=until_ms)
+
+    before = {by: figures(by) for by in ("week", "category", "model")}
     clock.advance(40 * 86_400)
     assert desk.retention.sweep().decisions == 4
     for by, found in before.items():
-        after = desk.figures.figures(people["lee"], by=by, **span)
+        after = figures(by)
         assert (after.all, after.groups, after.weeks) == (found.all, found.groups, found.weeks)
         assert after.false_positive_rate == found.false_positive_rate
 

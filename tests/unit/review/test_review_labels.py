@@ -34,7 +34,7 @@ def test_the_training_package_reads_what_is_exported(desk: Desk, people: dict[st
     )
     assert len({row.group for row in rows}) == 2
     raw = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
-    assert (raw["who"], raw["trust"], raw["at"]) == ("rui", "one", "2026-11-24T00:00:00+00:00")
+    assert (raw["reader"], raw["trust"], raw["labelled_at"]) == ("rui", "one", "2026-11-24T00:00:00+00:00")
 
 
 def test_an_overlay_has_ids_and_labels_and_no_text(desk: Desk, people: dict[str, Person]) -> None:
@@ -54,5 +54,5 @@ def test_what_waits_for_a_second_reader_or_is_disputed_is_no_row(url: str) -> No
         if item.text != CASINO:
             desk.store.verdict(people["ren"], item.id, Label.HAM if item.text == SALE else Label.SPAM)
     exported = [json.loads(line) for line in desk.labels.export(people["lee"])]
-    assert [(row["text"], row["trust"], row["who"]) for row in exported] == [(LOTTERY, "two", "ren")]
+    assert [(row["text"], row["trust"], row["reader"]) for row in exported] == [(LOTTERY, "two", "ren")]
     desk.close()

@@ -262,4 +262,4 @@ def test_an_agent_sees_and_decides_nothing_of_the_queue(
         lambda: desk.people.list(by=ann),
     ):
         with pytest.raises(Forbidden):
-            attempt()  # type: ignore[no-untyped-call]
+            attempt()

@@ -73,10 +73,11 @@ def test_a_log_that_was_meddled_with_is_broken(desk: Desk, people: dict[str, Per
 
 
 def test_many_at_once_write_one_chain(desk: Desk, people: dict[str, Person]) -> None:
-    threads = [
-        threading.Thread(target=lambda: [desk.audit.saw(people["rui"], "test", str(n)) for n in range(10)])
-        for _ in range(6)
-    ]
+    def see() -> None:
+        for number in range(10):
+            desk.audit.saw(people["rui"], "test", str(number))
+
+    threads = [threading.Thread(target=see) for _ in range(6)]
     before = desk.audit.count()
     for thread in threads:
         thread.start()

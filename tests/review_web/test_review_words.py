@@ -1,0 +1,112 @@
+"""Does every phrase exist in both languages, and do the clues stand where they stood?"""
+
+import re
+from enum import StrEnum
+from importlib.resources import files
+from string import Formatter
+
+import pytest
+
+from spamguard.review.access import PERMISSIONS
+from spamguard.review.cases import MATCHES
+from spamguard.review.values import CaseKind, CaseStatus, EntryStatus, Label, ListKind, Outcome, Role, Status, Why
+from spamguard.review.web import marks
+from spamguard.review.web.doors import DOORS
+from spamguard.review.web.visit import ours
+from spamguard.review.web.words import LANGUAGES, catalogue, preferred
+from spamguard.types import Action, Category, Clue, Reason
+from tests.cast import CASINO, NASTY
+
+TEMPLATES = files("spamguard.review.web") / "templates"
+
+
+def test_both_catalogues_say_the_same_things_with_the_same_values() -> None:
+    chinese, english = catalogue("zh"), catalogue("en")
+    assert list(chinese) == list(english)
+    for key in english:
+        values = [
+            {name for _, name, _, _ in Formatter().parse(phrase) if name} for phrase in (chinese[key], english[key])
+        ]
+        assert values[0] == values[1], key
+        assert chinese[key].strip() and english[key].strip()
+
+
+def test_every_phrase_a_template_asks_for_exists() -> None:
+    known = catalogue("en")
+    for template in TEMPLATES.iterdir():
+        text = template.read_text(encoding="utf-8")
+        for key in re.findall(r"\bt\('([a-z0-9_.+]+)'[,)]", text):
+            assert key in known, (template.name, key)
+        for prefix in re.findall(r"\bt\('([a-z0-9_.]+\.)' ~", text):
+            assert any(key.startswith(prefix) for key in known), (template.name, prefix)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        ("action.", Action), ("action.long.", Action), ("reason.", Reason), ("said.", Reason), ("category.", Category),
+        ("why.", Why), ("why.long.", Why), ("status.", Status), ("label.", Label), ("role.", Role), ("list.", ListKind),
+        ("case.kind.", CaseKind), ("case.status.", CaseStatus), ("outcome.", Outcome), ("outcome.long.", Outcome),
+        ("entry.status.", EntryStatus), ("done.verdict.", Label),
+    ],
+)  # fmt: skip
+def test_every_word_of_a_kind_has_its_phrase(prefix: str, words: type[StrEnum]) -> None:
+    assert not [word for word in words if f"{prefix}{word.value}" not in catalogue("zh")]
+
+
+def test_every_way_to_match_a_list_entry_has_its_phrase() -> None:
+    assert not [what for whats in MATCHES.values() for what in whats if f"what.{what}" not in catalogue("zh")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"),
+    [("zh-TW,zh;q=0.9,en;q=0.8", "zh"), ("de, en;q=0.5, zh;q=0.4", "en"), ("", "en"), ("zh;q=x, ,;", "en")],
+)
+def test_the_browser_says_which_language_is_read(asked: str, language: str) -> None:
+    assert preferred(asked) == language
+    assert language in LANGUAGES
+
+
+def test_clues_mark_the_original_text_and_change_none_of_it() -> None:
+    clues = [
+        Clue(feature="娱乐城", start=4, end=7, pull=2.5),
+        Clue(feature="城", start=6, end=9, pull=0.5),
+        Clue(feature="behind the end", start=900, end=950, pull=1.0),
+        Clue(feature="too long", start=len(CASINO) - 2, end=900, pull=-1.0),
+        Clue(feature="backwards", start=9, end=3, pull=1.0),
+    ]
+    found = marks.pieces(CASINO, clues)
+    assert "".join(piece.text for piece in found) == CASINO
+    assert [(piece.text, piece.pull) for piece in found if piece.pull] == [
+        (CASINO[4:6], 2.5), (CASINO[6:7], 3.0), (CASINO[7:9], 0.5), (CASINO[-2:], -1.0),
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_seen_is_named_and_a_family_of_emoji_stays_one_picture() -> None:
+    found = marks.pieces("加\u200b微\u202e信" + NASTY, [])
+    named = [piece.hidden for piece in found if piece.hidden]
+    assert named[:4] == ["U+200B", "U+202E", "U+D800", "U+0000"]
+    assert "U+200D" not in named
+    assert not [piece for piece in found if not piece.hidden and "\u202e" in piece.text]
+
+
+def test_a_way_back_never_leads_to_another_site() -> None:
+    assert ours("/queue?why=reported") == "/queue?why=reported"
+    for path in (
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example/",
+        "javascript:alert(1)",
+        "/../etc",
+        "/a\nb",
+        "",
+    ):
+        assert ours(path) == ""
+
+
+def test_every_door_names_a_permission_that_exists_and_those_without_one_are_known() -> None:
+    assert all(door.permission in PERMISSIONS for door in DOORS if door.permission is not None)
+    assert {door.path for door in DOORS if door.permission is None} == {
+        "/", "/healthz", "/login", "/preferences", "/receipt", "/receipt/rate",
+    }  # fmt: skip
+    assert len({(door.method, door.path) for door in DOORS}) == len(DOORS)
