@@ -20,10 +20,10 @@ from tests.faults.rig import Rig
 from tests.integration.serving import hostile, varied
 
 ROOT: Final = Path(__file__).parents[2]
-#: The commit of the release before. Until a release is tagged it is the first one with normaliser 2 and its model; a
+#: The commit of the release before. Until a release is tagged it is the first one with normaliser 3 and its model; a
 #: version of the normaliser that refuses that model moves it on.
-PREVIOUS: Final = "ae7d9f268dccac10721b5b96eb3815297fdf1946"
-MODEL: Final = "sms-zh-en/2026.11.24.1"
+PREVIOUS: Final = "8dca56f7471b763d0e10f343fdcdb9991d2badc0"
+MODEL: Final = "sms-zh-en/2026.11.24.3"
 
 
 @pytest.fixture(scope="module")
