@@ -13,7 +13,7 @@ PARCEL: Final = "【云驿】您的快递已到南门驿站，取件码 8-2-1008
 # Spam
 INVOICE: Final = "代开各行业发*票，点数低，可先验后付，加薇 信 fp00061"
 LOTTERY: Final = "恭喜！您的手机号已抽中二等奖，奖金98000元，领奖请先交公证费，登录 www.prize-demo.top 办理"
-PHISHING: Final = "【青溪银行】您的账户存在异常，请立即点击 http://qingxi-safe.example/v 验证身份，否则冻结"
+PHISHING: Final = "【青溪银行】您的账户存在异常，请立即点击 http://qingxisafe.example/v 验证身份，否则冻结"
 LOAN: Final = "急用钱？无抵押贷款，当天放款，额度30万，回复1咨询，电话13900001234"
 CASINO: Final = "澳門線上娛樂城，註冊即送彩金88元，首存1000送500，詳情 jsv8.example"
 SALE: Final = "【云杉百货】周年庆全场5折，会员再减50元，详情 t.cn/demo88 退订回T"

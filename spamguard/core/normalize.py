@@ -21,7 +21,7 @@ import numpy as np
 from spamguard.core import fold_table
 
 #: Part of every manifest; a model trained under another version is refused. Raise it with every change of meaning.
-VERSION: Final = "2"
+VERSION: Final = "3"
 
 #: Longer texts are judged on their head and tail; ten parts of a long SMS are 670 characters.
 MAX_TEXT_CHARS: Final = 2000
@@ -50,7 +50,10 @@ _COMMON_TLD = "com|example|cn|net|org|gov|edu|hk|tw|uk|in|sg|my|au|us|de|jp"
 _RARE_TLD = (
     "top|xyz|vip|cc|icu|club|shop|site|online|live|work|info|biz|fun|ltd|link|buzz|life|world|wang|store|app|ink|me|io"
     "|co|tv|la|tk|ml|ga|cf|gq|pw|ws|mobi|asia|pro|win|loan|bid|men|date|space|website|tech|press|today|run|ly|gl|gd"
+    "|cyou|sbs|cfd|pics|bond|quest|autos|monster|beauty|cloud|finance"
 )
+#: Endings that say nothing of a host; one of two letters is a country and says nothing either.
+_PLAIN_TLD = "com|net|org|gov|edu|int|mil|example"
 _SHORTENERS = (
     "t.cn|dwz.cn|url.cn|suo.im|bit.ly|goo.gl|tinyurl.com|is.gd|t.co|ow.ly|u6.gg|dwz.mk|sourl.cn|c.tb.cn|m.tb.cn"
 )
@@ -153,7 +156,8 @@ _NUMBERS = re.compile(
 )
 _URL_HOST = re.compile(r"(?:https?://)?(?:[^/@]*@)?([^/:?#]*)")
 _SHORT_HOST = re.compile(rf"(?:www\.)?(?:{_SHORTENERS.replace('.', chr(92) + '.')})$")
-_RARE_HOST = re.compile(rf"\.(?:{_RARE_TLD})$")
+#: A host that honest senders hardly have: a cheap ending, or one that is not plain; a name put together with hyphens.
+_RARE_HOST = re.compile(rf"\.(?:{_RARE_TLD})$|\.(?!(?:{_PLAIN_TLD})$)[a-z]{{3,}}$|[^.]-[^.]")
 _IP_HOST = re.compile(r"[\d.]+$")
 
 

@@ -105,7 +105,7 @@ async def test_who_starts_late_knows_every_entry_before_the_first_message(
 async def test_a_forged_sender_or_signature_opens_no_door(settings: Settings, broker: MemoryBroker) -> None:
     for number, (kind, value) in enumerate(
         [(ListKind.SENDER, "10690001"), (ListKind.SIGNATURE, "青溪银行"), (ListKind.PATTERN, "冻结"),
-         (ListKind.HOST, "qingxi-safe.example"), (ListKind.LINK, "acme")]
+         (ListKind.HOST, "qingxisafe.example"), (ListKind.LINK, "acme")]
     ):  # fmt: skip
         # as somebody would write them who may write the topic and did not ask the command
         await change(settings, broker, f"F{number}", entry(kind, value, Treatment.ALLOW))

@@ -1,19 +1,45 @@
 """What should a person know before trusting a model?
 
 The card is written from the manifest alone: sources and their terms, the protocol, every figure with its interval,
-where the cutoffs come from, what is weak, and who should not use it.
+where the cutoffs come from, what is weak, and who should not use it. It is made of blocks once, and then written as
+Markdown for the repository and as one HTML page, with pictures, for whoever has to approve the model.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from html import escape
+from typing import Any, NamedTuple
 
 from spamguard.core.manifest import Manifest
 from spamguard_training import sheet
 
 
+class Table(NamedTuple):
+    """A table of a card."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+#: A heading begins with #, a remark with "- "; anything else is a paragraph.
+Block = str | Table
+
+
 def write_card(manifest: Manifest, terms: Mapping[str, str]) -> str:
     """Return the card as Markdown; `terms` says under which terms each source stands."""
-    parts = [
+    return "\n\n".join(_markdown(block) for block in _blocks(manifest, terms)) + "\n"
+
+
+def write_page(manifest: Manifest, terms: Mapping[str, str], png: Mapping[str, bytes]) -> str:
+    """Return the card as one HTML page that needs nothing from anywhere, with pictures of the out-of-fold scores."""
+    title, *blocks = _blocks(manifest, terms)
+    pictures = list(sheet.pictures(png))
+    return sheet.document(str(title).lstrip("# "), [*map(_html, [title, *blocks]), *pictures])
+
+
+def _blocks(manifest: Manifest, terms: Mapping[str, str]) -> list[Block]:
+    """Return all that is said of a model, in order; tables without rows are left out."""
+    blocks: list[Block] = [
         f"# {manifest.name} {manifest.version}",
         f"Spam probability of one SMS, Chinese first, English too. {manifest.classifier} on TF-IDF of "
         f"{', '.join(_view(view) for view in manifest.views)}; {manifest.features:,} features; trained "
@@ -26,14 +52,14 @@ def write_card(manifest: Manifest, terms: Mapping[str, str]) -> str:
         f"{', '.join(manifest.metrics.get('headline_sources', ())) or 'none'}.",
         *_headline(manifest.metrics),
         "### At the shipped cutoffs",
+        "As decided: what a guard protects, or too little evidence speaks against, is neither blocked nor unsure.",
         *_at_cutoffs(manifest.metrics),
         "### Other budgets",
         *_section(sheet.budgets(manifest.metrics)),
         "### Categories of spam",
-        *_categories(manifest.metrics.get("categories", {})),
+        *_categories(manifest.metrics),
         "### Tried",
-        "Recall at 0.5 % of the headline ham, out of fold:",
-        _table(("candidate", "recall"), ((k, f"{v:.3f}") for k, v in manifest.metrics.get("candidates", {}).items())),
+        *_tried(manifest.metrics.get("candidates", {})),
         *(part for section in sheet.crossed(manifest.metrics) for part in (f"### {section.title}", *_section(section))),
         *manifest.metrics.get("warnings", ()),
         "## What it was trained on",
@@ -45,7 +71,23 @@ def write_card(manifest: Manifest, terms: Mapping[str, str]) -> str:
         "commercial operator should retrain on messages of its own; `spamguard train` is one command. Whoever filters "
         "languages other than Chinese and English. Whoever wants to judge people rather than messages.",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return [block for block in blocks if (block.rows if isinstance(block, Table) else block)]
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, str):
+        return block
+    lines = [f"| {' | '.join(row)} |" for row in block.rows]
+    return "\n".join([f"| {' | '.join(block.head)} |", "|" + "---|" * len(block.head), *lines])
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Table):
+        return sheet.table(block.head, block.rows)
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", re.sub(r"`(.+?)`", r"<code>\1</code>", escape(block, quote=False)))
+    if heading := re.match(r"(#+) ", text):
+        return f"<h{len(heading.group(1))}>{text[heading.end() :]}</h{len(heading.group(1))}>"
+    return f"<p>• {text[2:]}</p>" if text.startswith("- ") else f"<p>{text}</p>"
 
 
 _WEAKNESSES = (
@@ -58,16 +100,16 @@ _WEAKNESSES = (
 )
 
 
-def _section(section: sheet.Section) -> Iterable[str]:
+def _section(section: sheet.Section) -> Iterable[Block]:
     yield section.note
-    yield _table(section.head, section.rows)
+    yield Table(section.head, section.rows)
 
 
 def _view(view: Any) -> str:
     return f"{view.name} ({view.shortest}–{view.longest})"
 
 
-def _cutoffs(manifest: Manifest) -> Iterable[str]:
+def _cutoffs(manifest: Manifest) -> Iterable[Block]:
     budget = manifest.budget
     mix = ", ".join(f"{share:.0%} {kind}" for kind, share in budget.mix.items())
     yield (
@@ -77,13 +119,15 @@ def _cutoffs(manifest: Manifest) -> Iterable[str]:
     yield (
         f"The spam cutoff is the lowest one whose share of blocked ham stays inside {budget.false_positive_rate:.2%} "
         f"at its 95 % upper bound, on a mix of {mix}: {budget.estimate:.3%} measured, at most "
-        f"{budget.upper_bound:.3%}, on {budget.ham_rows:,} near-duplicate groups of ham that was read by the label "
-        "policy or can only be private chat. Guards and the evidence floor protect more; they are not counted here."
+        f"{budget.upper_bound:.3%}, on {budget.ham_rows:,} near-duplicate groups of ham whose kind is known: read by "
+        "the label policy and sure, private chat or codes by their source, recent templates, and hand-written families "
+        "(invented, and counted like the rest). Guards and the evidence floor protect more: the tables below count "
+        "them, the budget does not."
     )
     yield f"{manifest.calibration}."
 
 
-def _headline(figures: Mapping[str, Any]) -> Iterable[str]:
+def _headline(figures: Mapping[str, Any]) -> Iterable[Block]:
     rows = []
     for name, title in (
         ("headline", "all rows"),
@@ -92,12 +136,12 @@ def _headline(figures: Mapping[str, Any]) -> Iterable[str]:
         for measure, value in figures.get(name, {}).items():
             if isinstance(value, Mapping):
                 rows.append((title, measure, f"{value['value']:.4f}", f"{value['low']:.4f} – {value['high']:.4f}"))
-    yield _table(("rows", "measure", "value", "95 % interval"), rows)
+    yield Table(("rows", "measure", "value", "95 % interval"), rows)
     if calibration := figures.get("calibration"):
         yield f"Calibration on the headline rows: Brier {calibration['brier']:.4f}, ECE {calibration['ece']:.4f}."
 
 
-def _at_cutoffs(figures: Mapping[str, Any]) -> Iterable[str]:
+def _at_cutoffs(figures: Mapping[str, Any]) -> Iterable[Block]:
     for name, title in (
         ("by_source", "source"),
         ("by_category", "category"),
@@ -109,7 +153,7 @@ def _at_cutoffs(figures: Mapping[str, Any]) -> Iterable[str]:
         for part, counts in figures.get(name, {}).items():
             spam, ham = counts.get("spam"), counts.get("ham")
             rows.append((part, *_share(spam), *_share(ham)))
-        yield _table((title, "spam", "caught", "unsure", "ham", "blocked", "unsure"), rows)
+        yield Table((title, "spam", "caught", "unsure", "ham", "blocked", "unsure"), rows)
 
 
 def _share(counts: Mapping[str, int] | None) -> tuple[str, str, str]:
@@ -119,23 +163,30 @@ def _share(counts: Mapping[str, int] | None) -> tuple[str, str, str]:
     return f"{rows:,}", f"{counts['blocked'] / rows:.2%}", f"{counts['unsure'] / rows:.2%}"
 
 
-def _categories(figures: Mapping[str, Any]) -> Iterable[str]:
-    confusion = figures.get("confusion") or {}
-    if not confusion:
+def _categories(figures: Mapping[str, Any]) -> Iterable[Block]:
+    section = sheet.categories(figures)
+    if not section.rows:
         yield "The rows name no categories; this model has no category head."
         return
-    names = sorted(confusion)
-    yield f"Accuracy out of fold {figures['accuracy']:.3f}; rows are the truth, columns the answer:"
-    yield _table(("", *names), ((name, *(str(confusion[name].get(n, 0)) for n in names)) for name in names))
+    yield from _section(section)
 
 
-def _sources(manifest: Manifest, terms: Mapping[str, str]) -> Iterable[str]:
+def _tried(candidates: Mapping[str, Any]) -> Iterable[Block]:
+    seeds = max((len(found) for found in candidates.values()), default=0)
+    yield "Recall at 1 % of the headline ham, out of fold, by the seed of the folds:"
+    yield Table(
+        ("candidate", *(f"seed {seed}" for seed in range(1, seeds + 1))),
+        [(name, *(f"{recall:.3f}" for recall in found)) for name, found in candidates.items()],
+    )
+
+
+def _sources(manifest: Manifest, terms: Mapping[str, str]) -> Iterable[Block]:
     counts = manifest.counts
     names = sorted({key.rsplit(" ", 1)[0] for key in counts if " " in key})
     yield f"{counts['rows']:,} rows in {counts['groups']:,} near-duplicate groups."
-    yield _table(
+    yield Table(
         ("source", "spam", "ham", "terms as stated there"),
-        (
+        [
             (
                 n,
                 f"{counts.get(f'{n} spam', 0):,}",
@@ -143,13 +194,6 @@ def _sources(manifest: Manifest, terms: Mapping[str, str]) -> Iterable[str]:
                 terms.get(n, "unknown to the catalogue"),
             )
             for n in names
-        ),
+        ],
     )
-    yield _table(("file", "rows", "SHA-256"), ((s.name, f"{s.rows:,}", s.sha256[:16]) for s in manifest.sources))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    body = [f"| {' | '.join(row)} |" for row in rows]
-    if not body:
-        return ""
-    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *body])
+    yield Table(("file", "rows", "SHA-256"), [(s.name, f"{s.rows:,}", s.sha256[:16]) for s in manifest.sources])

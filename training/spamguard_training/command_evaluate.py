@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -24,9 +24,9 @@ from spamguard_training.command_attacks import attack
 from spamguard_training.corpus import Row, corpus_paths
 from spamguard_training.cross import cross_source, guess_sources, learning_curve, other_domains
 from spamguard_training.cutoffs import Ledger, Refused, shown_budgets
-from spamguard_training.evaluate import report
-from spamguard_training.fit import headline_sources, normalized
-from spamguard_training.measure import Floats
+from spamguard_training.evaluate import report, spared_by_decision
+from spamguard_training.fit import headline_sources, kind_of, normalized
+from spamguard_training.measure import Flags, Floats
 from spamguard_training.recipe import DEFAULT_MIX, Recipe, read_recipe
 from spamguard_training.scores import read_scores, scored_rows
 from spamguard_training.train import gather
@@ -90,11 +90,15 @@ def evaluate(
         attack(sample(rows, rows_at_most, seed), judge, variants, seed=seed, queries=queries, as_json=as_json)
         return
     screen = Console(stderr=True)
-    if scores is None:
-        log_odds = _scored(folder, rows)
-    else:
+    if scores is not None:
         rows, log_odds = _kept(scores, rows, screen)
-    figures = measured(rows, log_odds, manifest, chosen)
+    scorer = _scorer(folder)
+    found = _scored(scorer, rows)
+    if scores is None:
+        log_odds = found.log_odds
+    figures = measured(rows, log_odds, manifest, chosen, found.spared)
+    # The model saw the categories of rows it was trained on: what cross-validation said of them is the honest figure.
+    figures["categories"] = _categories(scorer, rows) if scores is None else manifest.metrics.get("categories", {})
 
     def step(what: str, done: int, total: int) -> None:
         screen.print(f"[{done + 1}/{total}] {what}", highlight=False)
@@ -129,14 +133,34 @@ def _scorer(folder: Path) -> LinearScorer:
     return LinearScorer(arrays)
 
 
-def _scored(folder: Path, rows: Sequence[Row]) -> Floats:
-    """Return the model's log-odds of the rows. Raises ModelRejected."""
-    scorer = _scorer(folder)
+class _Scored(NamedTuple):
+    log_odds: Floats
+    spared: Flags  #: allowed whatever they score
+
+
+def _scored(scorer: LinearScorer, rows: Sequence[Row]) -> _Scored:
+    """Return the model's log-odds of the rows, and which of them guards and the evidence floor let pass."""
     texts = normalized([row.text for row in rows])
-    log_odds = np.zeros(len(texts))
-    for first in range(0, len(texts), 1000):
-        log_odds[first : first + 1000] = scorer.score(texts[first : first + 1000]).log_odds
-    return log_odds
+    found = [scorer.score(texts[first : first + 1000]) for first in range(0, len(texts), 1000)]
+    evidence = np.concatenate([part.evidence for part in found])
+    return _Scored(np.concatenate([part.log_odds for part in found]), spared_by_decision(texts, evidence))
+
+
+def _categories(scorer: LinearScorer, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return how often the model names the category of spam that a reader named, and what for what."""
+    known = [(row.text, kind) for row in rows if row.is_spam and (kind := kind_of(row)) is not None]
+    answers = [
+        explanation.kind
+        for first in range(0, len(known), 500)
+        for explanation in scorer.explain_batch([text for text, _ in known[first : first + 500]], most=0)
+    ]
+    confusion: dict[str, dict[str, int]] = {}
+    for (_, truth), answer in zip(known, answers, strict=True):
+        if answer is not None:
+            row = confusion.setdefault(truth, {})
+            row[answer] = row.get(answer, 0) + 1
+    right = sum(row.get(truth, 0) for truth, row in confusion.items())
+    return {"accuracy": right / len(known), "confusion": confusion} if confusion else {}
 
 
 def _kept(path: Path, rows: Sequence[Row], screen: Console) -> tuple[list[Row], Floats]:
@@ -150,8 +174,10 @@ def _kept(path: Path, rows: Sequence[Row], screen: Console) -> tuple[list[Row], 
     return known, np.array([found[row.id] for row in known])
 
 
-def measured(rows: Sequence[Row], log_odds: Floats, manifest: Manifest, recipe: Recipe) -> dict[str, Any]:
-    """Return every figure that needs no training."""
+def measured(
+    rows: Sequence[Row], log_odds: Floats, manifest: Manifest, recipe: Recipe, spared: Flags
+) -> dict[str, Any]:
+    """Return every figure that needs no training; `spared` rows are allowed whatever they score."""
     headline = headline_sources(rows, recipe)
     figures = report(
         rows,
@@ -160,6 +186,7 @@ def measured(rows: Sequence[Row], log_odds: Floats, manifest: Manifest, recipe: 
         spam_cutoff=manifest.spam_cutoff,
         headline=headline,
         seed=0,
+        spared=spared,
     )
     ledger = Ledger(scored_rows(rows, log_odds, headline), manifest.budget.mix or DEFAULT_MIX)
     shipped = ledger.at(manifest.spam_cutoff, manifest.ham_cutoff)
@@ -213,7 +240,7 @@ def terminal(figures: Mapping[str, Any], title: str) -> Group:
     """Return what matters most, in tables of at most 80 columns."""
     shown = [sheet.headline(figures), sheet.budgets(figures) if "budgets" in figures else None]
     shown += [sheet.part(figures, name) for name in ("by_source", "by_category")]
-    shown += sheet.crossed(figures)
+    shown += [sheet.categories(figures), *sheet.crossed(figures)]
     tables: list[RenderableType] = []
     for section in shown:
         if section is None or not section.rows:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from spamguard.core.guards import guard_of
+from spamguard.core.policy import EVIDENCE_FLOOR
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Flags, Floats, brier, expected_calibration_error, ham_kind, summary
 
@@ -21,8 +24,12 @@ def report(
     spam_cutoff: float,
     headline: frozenset[str],
     seed: int,
+    spared: Flags | None = None,
 ) -> dict[str, Any]:
-    """Return every figure of the report as plain values, ready for JSON."""
+    """Return every figure of the report as plain values, ready for JSON.
+
+    `spared` rows are allowed whatever they score; they count as such at the cutoffs, and not in what ranks scores.
+    """
     spam = np.array([row.is_spam for row in rows])
     judged = np.array([row.source in headline for row in rows])
     sure = judged & np.array([row.read and row.confidence != "low" for row in rows])
@@ -36,13 +43,18 @@ def report(
             "brier": round(brier(spam[judged], probability[judged]), 4),
             "ece": round(expected_calibration_error(spam[judged], probability[judged]), 4),
         }
-    at = _Counter(spam, probability, ham_cutoff, spam_cutoff)
+    at = _Counter(spam, probability, ham_cutoff, spam_cutoff, np.zeros_like(spam) if spared is None else spared)
     figures["by_source"] = at.by(rows, lambda row: row.source + (f" {row.set}" if row.source == "modern" else ""))
     figures["by_category"] = at.by(rows, lambda row: row.category)
     figures["by_ham_kind"] = at.by(rows, ham_kind)
     figures["by_length"] = at.by(rows, lambda row: _length(row.text))
     figures["by_language"] = at.by(rows, lambda row: row.lang.lower())
     return figures
+
+
+def spared_by_decision(texts: Sequence[str], evidence: NDArray[np.int64]) -> Flags:
+    """Return which normalised texts are allowed whatever they score: too little evidence, or a guard protects them."""
+    return (evidence < EVIDENCE_FLOOR) | np.array([guard_of(text) is not None for text in texts], dtype=np.bool_)
 
 
 def _length(text: str) -> str:
@@ -56,10 +68,10 @@ def _length(text: str) -> str:
 class _Counter:
     """Counts blocked, unsure and all rows of any part."""
 
-    def __init__(self, spam: Flags, probability: Floats, ham_cutoff: float, spam_cutoff: float) -> None:
+    def __init__(self, spam: Flags, probability: Floats, ham_cutoff: float, spam_cutoff: float, spared: Flags) -> None:
         self._spam = spam
-        self._blocked = probability >= spam_cutoff
-        self._unsure = (probability >= ham_cutoff) & ~self._blocked
+        self._blocked = (probability >= spam_cutoff) & ~spared
+        self._unsure = (probability >= ham_cutoff) & ~self._blocked & ~spared
 
     def by(self, rows: Sequence[Row], part_of: Callable[[Row], str | None]) -> dict[str, Any]:
         """Return the counts of each part, by label; rows without a part are left out."""

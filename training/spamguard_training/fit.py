@@ -26,6 +26,7 @@ from spamguard.core.scorer import ModelArrays, ViewArrays
 from spamguard.types import Category
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
+from spamguard_training.padding import padded
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard_training.recipe import Candidate, Recipe
 
@@ -66,7 +67,7 @@ class Fitted(NamedTuple):
     arrays: ModelArrays
     pipeline: Pipeline  #: the same model in scikit-learn's words, from raw text to probability
     chosen: Candidate
-    tried: list[tuple[Candidate, float]]  #: recall at `CHOICE_RATE` on the headline sources
+    tried: list[tuple[Candidate, list[float]]]  #: recall at `CHOICE_RATE` on the headline sources, by seed of the folds
     log_odds: Floats  #: calibrated, out of fold, one a row
     calibration: str
     kind_accuracy: float | None
@@ -129,15 +130,21 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
 
     In a folder of checkpoints each finished fold leaves its scores, so that the same fit can go on after a stop.
     """
-    steps = recipe.folds * (1 + len(recipe.candidates)) + 3
-    scores = _out_of_fold(data, recipe, progress, steps, checkpoints)
+    rounds = 1 + len(recipe.more_seeds) if len(recipe.candidates) > 1 else 1  # without a choice one round is enough
+    steps = recipe.folds * (1 + len(recipe.candidates)) * rounds + 3
     headline = headline_sources(data.rows, recipe)
     judged = np.array([row.source in headline for row in data.rows])
-    tried = [
-        (candidate, recall_at(data.spam[judged], found[judged], CHOICE_RATE))
-        for candidate, found in zip(recipe.candidates, scores, strict=True)
-    ]
-    best = int(np.argmax([recall for _, recall in tried]))
+    scores: list[Floats] = []
+    recalls: list[list[float]] = [[] for _ in recipe.candidates]
+    for number, seed in enumerate((recipe.seed, *recipe.more_seeds)[:rounds]):
+        folds = np.array([fold_of(row.group, recipe.folds, seed) for row in data.rows])
+        done = number * (steps - 3) // rounds
+        folder = checkpoints if number == 0 or checkpoints is None else checkpoints / f"seed-{seed}"
+        found = _out_of_fold(data._replace(folds=folds), recipe, progress, done, steps, folder)
+        scores = scores or found  # what is reported comes from the recipe's own seed
+        for place, one in enumerate(found):
+            recalls[place].append(recall_at(data.spam[judged], one[judged], CHOICE_RATE))
+    best = int(np.argmax([np.mean(of_one) for of_one in recalls]))
     slope, offset = _platt(scores[best], data, recipe.prior)
     progress("features of all rows", steps - 3, steps)
     union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
@@ -145,7 +152,8 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
     progress("final fit", steps - 2, steps)
     chosen = recipe.candidates[best]
     model = classifier(chosen.classifier, chosen.strength, recipe.seed)
-    model.fit(matrix, data.spam, sample_weight=data.weights)
+    taught = _taught(union, matrix, data, np.arange(len(data.rows)), recipe)
+    model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
     weights = (model.coef_[0] * slope).astype(np.float32)
     intercept = float(model.intercept_[0] * slope + offset)
     progress("categories", steps - 1, steps)
@@ -156,7 +164,7 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
         arrays=arrays,
         pipeline=_pipeline(union, weights, intercept),
         chosen=chosen,
-        tried=tried,
+        tried=list(zip(recipe.candidates, recalls, strict=True)),
         log_odds=scores[best] * slope + offset,
         calibration=f"Platt on out-of-fold scores at a prior of {recipe.prior:g}: {slope:.6g} x + {offset:.6g}",
         kind_accuracy=accuracy,
@@ -165,11 +173,10 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
 
 
 def _out_of_fold(
-    data: Data, recipe: Recipe, progress: Progress, steps: int, checkpoints: Path | None = None
+    data: Data, recipe: Recipe, progress: Progress, step: int, steps: int, checkpoints: Path | None = None
 ) -> list[Floats]:
     """Return each candidate's scores of all rows, each by a model that saw nothing of the row's group."""
     scores = [np.zeros(len(data.rows)) for _ in recipe.candidates]
-    step = 0
     for fold in range(recipe.folds):
         progress(f"fold {fold + 1} of {recipe.folds}: features", step, steps)
         seen, unseen = np.flatnonzero(data.folds != fold), np.flatnonzero(data.folds == fold)
@@ -182,11 +189,12 @@ def _out_of_fold(
         union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
         matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
         held_out = union.transform([data.texts[i] for i in unseen])
+        taught = _taught(union, matrix, data, seen, recipe)
         step += 1
         for place, candidate in enumerate(recipe.candidates):
             progress(f"fold {fold + 1} of {recipe.folds}: {candidate.classifier} C={candidate.strength:g}", step, steps)
             model = classifier(candidate.classifier, candidate.strength, recipe.seed)
-            model.fit(matrix, data.spam[seen], sample_weight=data.weights[seen])
+            model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
             scores[place][unseen] = model.decision_function(held_out)
             step += 1
         if kept is not None:
@@ -194,8 +202,30 @@ def _out_of_fold(
     return scores
 
 
+class _Taught(NamedTuple):
+    """What a classifier is fitted on."""
+
+    matrix: sp.csr_matrix
+    spam: NDArray[np.bool_]
+    weights: Floats
+
+
+def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
+    """Return the rows at `seen`, whose features `matrix` holds, and their padded copies where the recipe wants them."""
+    spam, weights = data.spam[seen], data.weights[seen]
+    copies = padded(data.rows, data.weights, seen, recipe.padding, recipe.seed)
+    if not copies.texts:
+        return _Taught(matrix, spam, weights)
+    return _Taught(
+        sp.vstack([matrix, union.transform(normalized(copies.texts))], format="csr"),
+        np.concatenate([spam, data.spam[copies.places]]),
+        np.concatenate([weights, data.weights[copies.places] * recipe.padding_weight]),
+    )
+
+
 def _keep(path: Path, scores: Floats) -> None:
     """Write a fold's scores, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
         np.save(file, scores)
@@ -206,7 +236,7 @@ def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda
     """Return the first candidate's calibrated log-odds of all rows, out of fold, and fit nothing else."""
     recipe = msgspec.structs.replace(recipe, candidates=recipe.candidates[:1])
     data = prepare(rows, recipe)
-    scores = _out_of_fold(data, recipe, progress, 2 * recipe.folds)[0]
+    scores = _out_of_fold(data, recipe, progress, 0, 2 * recipe.folds)[0]
     slope, offset = _platt(scores, data, recipe.prior)
     return scores * slope + offset
 
@@ -217,7 +247,8 @@ def score_unseen(data: Data, seen: NDArray[np.int64], unseen: NDArray[np.int64],
     matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
     first = recipe.candidates[0]
     model = classifier(first.classifier, first.strength, recipe.seed)
-    model.fit(matrix, data.spam[seen], sample_weight=data.weights[seen])
+    taught = _taught(union, matrix, data, seen, recipe)
+    model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
     found: Floats = model.decision_function(union.transform([data.texts[i] for i in unseen]))
     return found
 
@@ -230,6 +261,11 @@ def _platt(scores: Floats, data: Data, prior: float) -> tuple[float, float]:
     model = LogisticRegression(C=1e6, max_iter=1000)
     model.fit(scores.reshape(-1, 1), data.spam, sample_weight=weights * len(scores))
     return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def kind_of(row: Row) -> Category | None:
+    """Return the category of spam a reader, or else the source, put a row in; None when nobody did."""
+    return KINDS.get(row.category or "") or KINDS.get(row.public_category or "")
 
 
 class _Kinds(NamedTuple):
@@ -245,7 +281,7 @@ def _fit_kinds(
     data: Data, matrix: sp.csr_matrix, recipe: Recipe
 ) -> tuple[_Kinds | None, float | None, dict[str, dict[str, int]]]:
     """Return the category head, its out-of-fold accuracy and confusion; nothing when the rows name no categories."""
-    known = [KINDS.get(row.category or "") or KINDS.get(row.public_category or "") for row in data.rows]
+    known = [kind_of(row) for row in data.rows]
     rows = np.array([i for i, kind in enumerate(known) if kind is not None and data.spam[i]], dtype=np.int64)
     kinds = np.array([str(known[i]) for i in rows])
     if len(set(kinds)) < 2:

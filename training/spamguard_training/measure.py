@@ -78,8 +78,8 @@ def interval(
 def ham_kind(row: Row) -> str | None:
     """Return which kind of ham a row is for the budget, or None when nobody made sure.
 
-    Rows of the headline sources count when they were read by the policy and both readings were sure: the label noise
-    of the rest is larger than any budget.
+    Any row with a category counts, and private chat or codes by their source: a category stands on rows that were read
+    by the policy, on recent templates and on hand-written families. Of rows that were read only the sure ones count.
     """
     if row.is_spam or (row.read and row.confidence == "low"):
         return None

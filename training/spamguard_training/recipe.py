@@ -37,6 +37,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     candidates: tuple[Candidate, ...] = (Candidate(classifier="logistic", strength=10.0),)
     folds: int = 5
     seed: int = 0
+    more_seeds: tuple[int, ...] = ()  #: other splits into folds on which candidates are compared too
     families_each: int = 12  #: rows generated from each hand-written family
     weights: Mapping[str, float] = {}  #: by source; 1 where nothing is said
     read_weight: float = 1.0  #: factor for rows that were read by the label policy
@@ -45,6 +46,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trust_weights: Mapping[str, float] = {}  #: by trust of exported labels: one, two, settled; 1 where nothing is said
     group_cap: float = 0.0  #: most weight a near-duplicate group may have, in rows; 0 is no cap
     headline: tuple[str, ...] = ()  #: sources with both classes; all that have both when empty
+    padding: float = 0.0  #: share of the rows that train once more with private messages around them
+    padding_weight: float = 0.5  #: what such a copy weighs against its row
     prior: float = 0.1  #: share of spam that scores are calibrated to
     budget: float = 0.001  #: share of ham the spam cutoff may block, on the mix below
     review_budget: float = 0.01  #: share of ham that may be unsure or blocked

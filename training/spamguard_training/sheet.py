@@ -110,6 +110,21 @@ def budgets(figures: Mapping[str, Any]) -> Section:
     )
 
 
+def categories(figures: Mapping[str, Any]) -> Section:
+    """Return which category of spam was taken for which."""
+    found = figures.get("categories") or {}
+    confusion: Mapping[str, Mapping[str, int]] = found.get("confusion") or {}
+    names = sorted({*confusion, *(name for row in confusion.values() for name in row)})
+    return Section(
+        "Categories of spam",
+        ("truth \\ answer", *names),
+        [(name, *(str(confusion.get(name, {}).get(other, 0)) for other in names)) for name in names],
+        f"Right: {found['accuracy']:.1%} of the spam whose category is known. Rows are the truth, columns the answer."
+        if found.get("accuracy") is not None
+        else "",
+    )
+
+
 def crossed(figures: Mapping[str, Any]) -> Iterable[Section]:
     """Yield the tables that needed training of their own, where there are any."""
     if found := figures.get("cross_source"):
@@ -147,7 +162,8 @@ def _number(value: float | None) -> str:
 
 def sections(figures: Mapping[str, Any]) -> list[Section]:
     """Return every table of a report that has rows."""
-    found = [headline(figures), budgets(figures), *(part(figures, name) for name in PARTS), *crossed(figures)]
+    found = [headline(figures), budgets(figures), *(part(figures, name) for name in PARTS)]
+    found += [categories(figures), *crossed(figures)]
     return [section for section in found if section.rows]
 
 
@@ -275,21 +291,30 @@ img { width: 100%; height: auto; }
 
 def page(title: str, lead: str, warnings: Sequence[str], tables: Sequence[Section], png: Mapping[str, bytes]) -> str:
     """Return a whole HTML document; everything it shows is inside it."""
+    body = [
+        f"<h1>{escape(title)}</h1>\n<p>{escape(lead)}</p>",
+        *(f'<p class="warning">{escape(warning)}</p>' for warning in warnings),
+        *pictures(png),
+        *map(_section, tables),
+    ]
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """Return an HTML document around parts that are markup already."""
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
-            f"<h1>{escape(title)}</h1>\n<p>{escape(lead)}</p>",
-            *(f'<p class="warning">{escape(warning)}</p>' for warning in warnings),
-            *_pictures(png),
-            *(_table(section) for section in tables),
+            *body,
             "</body>\n</html>\n",
         ]
     )
 
 
-def _pictures(png: Mapping[str, bytes]) -> Iterable[str]:
+def pictures(png: Mapping[str, bytes]) -> Iterable[str]:
+    """Yield the pictures with their captions, under a heading."""
     if png:
         yield '<h2>Pictures</h2>\n<div class="pictures">'
         for name, content in png.items():
@@ -302,15 +327,17 @@ def _pictures(png: Mapping[str, bytes]) -> Iterable[str]:
         yield "</div>"
 
 
-def _table(section: Section) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in section.head)
-    wordy = section.head[-1].startswith("message,")
-    rows = "\n".join(f"<tr>{_cells(row, wordy)}</tr>" for row in section.rows)
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table that scrolls when it is too wide."""
+    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    wordy = head[-1].startswith("message,")
+    lines = "\n".join(f"<tr>{_cells(row, wordy)}</tr>" for row in rows)
+    return f'<div class="wide"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table></div>'
+
+
+def _section(section: Section) -> str:
     note = f"<p>{escape(section.note)}</p>\n" if section.note else ""
-    return (
-        f'<section>\n<h2>{escape(section.title)}</h2>\n{note}<div class="wide"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>\n</section>"
-    )
+    return f"<section>\n<h2>{escape(section.title)}</h2>\n{note}{table(section.head, section.rows)}\n</section>"
 
 
 def _cells(row: Sequence[str], wordy: bool) -> str:

@@ -24,20 +24,22 @@ from spamguard.core.decide import SCORE_DIGITS
 from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer
 from spamguard.errors import DataError
-from spamguard_training.card import write_card
+from spamguard_training.card import write_card, write_page
 from spamguard_training.corpus import LABELS, CorpusFile, Row, read_corpus
 from spamguard_training.cross import cross_source, guess_sources, other_domains
 from spamguard_training.cutoffs import Ledger, cutoff_for, require_support, shown_budgets
-from spamguard_training.evaluate import report
+from spamguard_training.evaluate import report, spared_by_decision
 from spamguard_training.families import family_paths, generate, read_families
-from spamguard_training.fit import Fitted, Progress, fit, fold_of, headline_sources, prepare
-from spamguard_training.measure import Floats, ham_kind
+from spamguard_training.fit import Data, Fitted, Progress, fit, fold_of, headline_sources, prepare
+from spamguard_training.measure import Flags, Floats, ham_kind
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe
 from spamguard_training.reference import reference
 from spamguard_training.scores import scored_rows
 
 PIPELINE: Final = "pipeline.joblib"
+CARD_PAGE: Final = "card.html"
+_CHUNK: Final = 1000
 
 #: Invented texts a model is tried on before it may decide; their scores stand in the manifest.
 SELF_TEST_TEXTS: Final = (
@@ -151,9 +153,11 @@ def train(
         spam_cutoff=spam_cutoff,
         headline=headline_sources(rows, recipe),
         seed=recipe.seed,
+        spared=_spared(data.texts, fitted),
     )
     figures["candidates"] = {
-        f"{candidate.classifier} C={candidate.strength:g}": round(recall, 4) for candidate, recall in fitted.tried
+        f"{candidate.classifier} C={candidate.strength:g}": [round(recall, 4) for recall in recalls]
+        for candidate, recalls in fitted.tried
     }
     figures["categories"] = {"accuracy": fitted.kind_accuracy, "confusion": fitted.kind_confusion}
     figures["budgets"] = shown_budgets(
@@ -208,6 +212,7 @@ def train(
     )
     content: dict[str, bytes] = dict(artifacts.pack(fitted.arrays))
     content[artifacts.CARD] = write_card(manifest, terms).encode()
+    content[CARD_PAGE] = write_page(manifest, terms, _pictures(data, fitted, manifest)).encode()
     if keep_pipeline:
         buffer = io.BytesIO()
         joblib.dump(fitted.pipeline, buffer, compress=3)
@@ -222,6 +227,25 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
         for key in (row.label, f"{row.source} {row.label}"):
             counts[key] = counts.get(key, 0) + 1
     return counts
+
+
+def _spared(texts: Sequence[str], fitted: Fitted) -> Flags:
+    """Return which rows are allowed whatever they score."""
+    scorer = LinearScorer(fitted.arrays)
+    evidence = [scorer.score(texts[first : first + _CHUNK]).evidence for first in range(0, len(texts), _CHUNK)]
+    return spared_by_decision(texts, np.concatenate(evidence))
+
+
+def _pictures(data: Data, fitted: Fitted, manifest: Manifest) -> Mapping[str, bytes]:
+    """Return the plots of the headline rows, or none when no source holds both labels."""
+    from spamguard_training.plots import Sample, cjk_font, draw  # matplotlib takes a second to load
+
+    headline = set(manifest.metrics["headline_sources"])
+    judged = np.array([row.source in headline for row in data.rows])
+    if not judged.any():
+        return {}
+    sample = Sample(data.spam[judged], fitted.log_odds[judged], manifest.ham_cutoff, manifest.spam_cutoff)
+    return draw(sample, (), cjk_font()).png
 
 
 def _self_tests(fitted: Fitted) -> tuple[SelfTest, ...]:

@@ -88,7 +88,7 @@ def test_clues_and_rest_and_intercept_add_up_to_the_log_odds(scorer: LinearScore
     [
         (INVOICE, "发票", "发*票"),
         (INVOICE, "代", "代"),
-        (PHISHING, "⟨url⟩", "http://qingxi-safe.example/v"),
+        (PHISHING, "⟨url⟩", "http://qingxisafe.example/v"),
         (LOAN, "⟨mobile⟩", "13900001234"),
         (CASINO, "注册", "註冊"),
         ("验\u200b证\u200b码", "验证码", "验\u200b证\u200b码"),

@@ -1,6 +1,7 @@
 """Do rows become a model folder: the same twice, equal to the kept pipeline, refusing what they cannot show?"""
 
 import io
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import joblib
 import msgspec
 import numpy as np
 import pytest
+from spamguard_training.corpus import Row
+from spamguard_training.evaluate import report
 from spamguard_training.fit import fold_of
 from spamguard_training.recipe import Candidate, Recipe, read_recipe
-from spamguard_training.train import PIPELINE, Trained, gather, train
+from spamguard_training.train import CARD_PAGE, PIPELINE, Trained, gather, train
 
 from spamguard.backends import artifacts
 from spamguard.core.normalize import normalize_batch
@@ -24,6 +27,7 @@ SMALL = Recipe(
     name="small",
     candidates=(Candidate(classifier="logistic", strength=10.0), Candidate(classifier="svm", strength=1.0)),
     folds=2,
+    more_seeds=(7,),
     budget=0.5,
     review_budget=0.5,
     mix={"personal": 1.0, "notice": 1.0},
@@ -72,6 +76,25 @@ def test_manifest_and_card_say_where_the_model_comes_from_and_how_it_was_cut(onc
     assert manifest.metrics["headline"]["auc"]["low"] <= manifest.metrics["headline"]["auc"]["value"]
     card = (once.folder / artifacts.CARD).read_text(encoding="utf-8")
     assert "written for this test" in card and f"{manifest.spam_cutoff:.4f}" in card
+    page = (once.folder / CARD_PAGE).read_text(encoding="utf-8")
+    for said in ("written for this test", f"<b>{manifest.spam_cutoff:.4f}</b>", "Categories of spam", "data:image/png"):
+        assert said in page
+    assert not re.findall(r"\*\*|<script|<link|@import|url\(", page)
+
+
+def test_candidates_are_compared_on_every_seed_s_folds(once: Trained) -> None:
+    candidates = once.manifest.metrics["candidates"]
+    assert [len(recalls) for recalls in candidates.values()] == [2, 2]
+    assert "| candidate | seed 1 | seed 2 |" in (once.folder / artifacts.CARD).read_text(encoding="utf-8")
+
+
+def test_what_a_guard_protects_is_not_counted_as_blocked() -> None:
+    rows = [Row(text="a", label="ham"), Row(text="b", label="ham")]
+    figures = report(
+        rows, np.array([0.9, 0.9]), ham_cutoff=0.5, spam_cutoff=0.8, headline=frozenset(), seed=0,
+        spared=np.array([True, False]),
+    )  # fmt: skip
+    assert figures["by_source"]["own"]["ham"] == {"rows": 2, "blocked": 1, "unsure": 0}
 
 
 def test_a_budget_the_rows_cannot_show_is_refused_with_what_they_lack(tmp_path: Path) -> None:
