@@ -65,7 +65,7 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Check everything the service needs, one line each with the next step.
+    """Check what the service needs, with the next step for each.
 
     ✓ fine, ! worth a look, ✗ the service would not start. The exit code is that of the worst: 0 when there is no ✗,
     else 3 settings, 4 model, 5 broker or topics.
