@@ -340,10 +340,10 @@ def _print(found: Rehearsal, before: Policy, after: Policy, limit: int) -> None:
     shown = [_cells(one) for one in found.differences[:limit]]
     filled = [any(str(cells[place]) not in ("", "–") for cells in shown) for place in range(len(_COLUMNS))]
     filled[_COLUMNS.index("message_id")] &= screen.width >= WIDE_CELLS  # the line says it as well
-    table = _table()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
     for column, told in zip(_COLUMNS, filled, strict=True):
         if told:  # a change keeps to one line
-            table.add_column(column, header_style=DIM, no_wrap=True)
+            table.add_column(column, header_style=DIM, no_wrap=True, ratio=1 if column == "text" else None)
     for cells in shown:
         table.add_row(*(cell for cell, told in zip(cells, filled, strict=True) if told))
     screen.lay_out(table)

@@ -112,8 +112,9 @@ def gate(
 ) -> None:
     """Measure whether a model may become the champion.
 
-    The evidence is kept for spamguard models promote. Against the champion of the folder, or against absolute floors when there is none yet. Exit code 8 when the gate
-    stays closed: the model is worse beyond the interval of the difference, and the table says where and by how much.
+    The evidence is kept for spamguard models promote. Against the champion of the folder, or against absolute
+    floors when there is none yet. Exit code 8 when the gate stays closed: the model is worse beyond the interval of
+    the difference, and the table says where and by how much.
 
       $ spamguard gate sms/2026.11.24.2 --data holdout.jsonl && spamguard models promote sms/2026.11.24.2 --reason "…"
     """

@@ -78,7 +78,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled messages it has not seen.
 
-    Ranking, calibration, and what it would block. Rows the model was trained on flatter it: use messages kept back, or give its out-of-fold --scores.
+    Ranking, calibration, and what it would block. Rows the model was trained on flatter it: use messages kept back,
+    or give its out-of-fold --scores.
     """
     root = models or registry.shipped_models()
     folder = registry.resolve(model, root)

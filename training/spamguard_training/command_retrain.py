@@ -59,10 +59,11 @@ def retrain(
 ) -> None:
     """Train again, measure, make it the challenger: for cron.
 
-    It trains on corpora and exported labels. A part of the near-duplicate groups is never trained on; candidate and champion are compared on what neither has
-    seen, the evidence is kept for [bold]spamguard models promote[/], and a candidate that passes the gate becomes the
-    challenger, which scores along and decides nothing. A reader's label of a text replaces the corpus's; labels weigh
-    by their trust (one reader 0.7, two who agree 1), and one mass mailing never more than --group-cap rows.
+    It trains on corpora and exported labels. A part of the near-duplicate groups is never trained on; candidate and
+    champion are compared on what neither has seen, the evidence is kept for [bold]spamguard models promote[/], and
+    a candidate that passes the gate becomes the challenger, which scores along and decides nothing. A reader's
+    label of a text replaces the corpus's; labels weigh by their trust (one reader 0.7, two who agree 1), and one
+    mass mailing never more than --group-cap rows.
 
     A run that was stopped goes on where it was: call it again with the same inputs. One runs at a time.
 
