@@ -112,7 +112,7 @@ def drift(
             "FILE, or with a --reference that --write-reference made"
         )
     found = ageing.shifts(now.tally, against)
-    moved = ageing.moved_words(now.words.repeated(), now.messages, against)
+    moved = ageing.moved_words(now.words.repeated(against.words), now.messages, against)
     if as_json:
         json.dump(_figures(now, found, moved), sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")

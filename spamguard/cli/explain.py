@@ -47,6 +47,9 @@ _SENTENCES: Final = {
     Reason.NO_EVIDENCE: "too little that the model knows to say anything",
     Reason.GUARD: "a guard protects this class of good message",
     Reason.CATEGORY_ALLOWED: "the policy allows this category of spam",
+    Reason.LIST_ALLOW: "an entry of a list allows it, whatever the score",
+    Reason.LIST_BLOCK: "an entry of a list blocks it, whatever the score",
+    Reason.LIST_REVIEW: "allowed, and offered for review because an entry of a list asks for it",
     Reason.OBSERVED: "observe mode: it would have been blocked",
     Reason.SCORING_FAILED: "the scorer failed on it; it passes, marked degraded",
 }

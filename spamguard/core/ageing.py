@@ -215,10 +215,15 @@ class WordCounts:
         common = sorted((word for word in self._counts if word in words), key=lambda word: (-self._counts[word], word))
         return self._shares(sorted(common[:WORDS]))
 
-    def repeated(self, least: int = 5) -> dict[str, float]:
-        """Return the shares of all words of some messages, unknown ones too, figures left out: for a screen alone."""
+    def repeated(self, named: Container[str], least: int = 5) -> dict[str, float]:
+        """Return the shares of words for a screen alone: those that are named, and all of some messages.
+
+        The latter may be unknown ones; figures are left out.
+        """
         return self._shares(
-            word for word, count in self._counts.items() if count >= least and not any(map(str.isdigit, word))
+            word
+            for word, count in self._counts.items()
+            if word in named or (count >= least and not any(map(str.isdigit, word)))
         )
 
     def _shares(self, words: Iterable[str]) -> dict[str, float]:

@@ -285,7 +285,7 @@ class Cases:
             except ValueError:
                 raise ReviewInvalid(detail="the page's cursor is none of ours") from None
             behind = [(cases.c.due_ms > due) | ((cases.c.due_ms == due) & (cases.c.seq > seq))]
-        with self._database.write() as connection:
+        with self._database.read() as connection:
             query = select(cases).where(*conditions, *behind).order_by(cases.c.due_ms, cases.c.seq).limit(limit + 1)
             rows = list(connection.execute(query))
             more, rows = len(rows) > limit, rows[:limit]
@@ -293,8 +293,8 @@ class Cases:
             total = connection.execute(select(func.count()).select_from(inner)).scalar_one()
             missed = connection.execute(select(func.count()).select_from(cases).where(late)).scalar_one()
             shown = tuple(self._shown(connection, row, who) for row in rows)
-            if any(case.text for case in shown):
-                self._audit.write(connection, who, "case.list", "", cases=" ".join(row.receipt for row in rows))
+        if any(case.text for case in shown):
+            self._audit.saw(who, "case.list", "", cases=" ".join(row.receipt for row in rows))
         cursor = f"{rows[-1].due_ms}:{rows[-1].seq}" if more else None
         return CasePage(cases=shown, next=cursor, total=total, overdue=missed)
 
@@ -308,10 +308,11 @@ class Cases:
     def case(self, who: Person, receipt: str) -> CaseDetail:
         """Return a case with its notes and entries. Raises NotThere."""
         demand(who, "case.read")
-        with self._database.write() as connection:
+        with self._database.read() as connection:
             row = self._row(connection, receipt)
-            self._audit.write(connection, who, "case.view", row.receipt)
-            return self._detail(connection, row, who)
+            found = self._detail(connection, row, who)
+        self._audit.saw(who, "case.view", found.case.receipt)
+        return found
 
     def _detail(self, connection: Connection, row: Row[Any], who: Person) -> CaseDetail:
         notes = connection.execute(select(case_notes).where(case_notes.c.case_seq == row.seq).order_by(case_notes.c.id))

@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from spamguard.errors import DatabaseUnfit
@@ -34,12 +34,10 @@ class Database:
 
     def __init__(self, url: str, *, durable: bool = True) -> None:
         try:
-            parsed = make_url(url)
+            parsed = _address(url)
             if parsed.drivername in ("postgresql", "postgres"):
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            self.is_sqlite = parsed.get_backend_name() == "sqlite"
-            if not self.is_sqlite and parsed.get_backend_name() != "postgresql":
-                raise DatabaseUnfit(detail="its address must begin with sqlite:/// or postgresql://")
+            self.is_sqlite = parsed.drivername.startswith("sqlite")
             if self.is_sqlite and parsed.database and parsed.database != ":memory:":
                 Path(parsed.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
             options: dict[str, Any] = {"connect_args": {"timeout": BUSY_S}} if self.is_sqlite else {"pool_size": 10}
@@ -97,12 +95,19 @@ class Database:
 
 def file_of(url: str) -> Path | None:
     """Return the file of an SQLite database; None for one that is no file. Raises DatabaseUnfit."""
+    parsed = _address(url)
+    is_file = parsed.drivername.startswith("sqlite") and parsed.database not in (None, "", ":memory:")
+    return Path(parsed.database or "") if is_file else None
+
+
+def _address(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise DatabaseUnfit(detail="its address cannot be read") from None
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
-    return Path(parsed.database or "") if is_file else None
+    if parsed.drivername.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
+        raise DatabaseUnfit(detail="its address must begin with sqlite:/// or postgresql://")
+    return parsed
 
 
 def _prepare_sqlite(connection: Any, *, durable: bool) -> None:

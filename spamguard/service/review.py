@@ -30,7 +30,7 @@ from spamguard.review.people import CHEAP
 from spamguard.review.values import Rules
 from spamguard.review.vault import read_keys
 from spamguard.service import streams
-from spamguard.service.catalogue import load_judge, models_folder
+from spamguard.service.catalogue import load_judge, models_folder, trusted_keys
 from spamguard.service.policies import policy_of
 from spamguard.stream.health import Health
 from spamguard.stream.loop import StreamLoop
@@ -60,7 +60,7 @@ class Judges:
             if name not in folders:
                 return None
             try:
-                self._keep(name, ready_judge(*artifacts.read(folders[name])))
+                self._keep(name, ready_judge(*artifacts.read(folders[name], trusted_keys(self._settings))))
             except (ModelNotFound, ModelRejected):
                 return None
         return self._kept[name]

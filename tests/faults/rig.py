@@ -104,12 +104,12 @@ class Rig:
         await client.delete_topics([topic])
         await client.close()
 
-    async def start(self, *, part: str | None = None, under: Sequence[str] = (), **more: str) -> Serving:
+    async def start(self, *, part: str | None = None, under: Sequence[str] = (), **more: str | None) -> Serving:
         """Start another worker and return when it takes part in the group."""
         folder = self.folder / f"worker-{len(self.workers)}"
         folder.mkdir()
         program = ("-m", "spamguard") if part is None else (str(LAUNCHER), part)
-        worker = Serving(folder, self.environment | more, "serve", program=program, under=under)
+        worker = Serving(folder, self._with(more), "serve", program=program, under=under)
         self.workers.append(worker)
         await self.until(lambda: _told(worker, "partitions_assigned"), worker)
         return worker
@@ -209,9 +209,14 @@ class Rig:
         ended_s = await self._obeyed("allow_all_off", off_s)
         self._drills.append(Drill(through, ordered_s, obeyed_s, took_s, off_s, ended_s))
 
-    async def command(self, *arguments: str, **more: str) -> str:
+    def _with(self, more: Mapping[str, str | None]) -> dict[str, str]:
+        """Return the environment with some variables changed, and those that are None left out."""
+        changed: dict[str, str | None] = {**self.environment, **more}
+        return {name: value for name, value in changed.items() if value is not None}
+
+    async def command(self, *arguments: str, **more: str | None) -> str:
         """Run a command as an operator would and return what it said."""
-        ran = await spamguard(self.environment | more, self.folder, *arguments)
+        ran = await spamguard(self._with(more), self.folder, *arguments)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 

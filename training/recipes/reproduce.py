@@ -37,6 +37,7 @@ def main() -> int:
             ("the vocabulary", shipped.files[artifacts.VOCABULARY] == again.files[artifacts.VOCABULARY]),
             ("the number of features", shipped.features == again.features),
             ("the classifier", shipped.classifier == again.classifier),
+            ("whether it keeps a reference", (shipped.reference is None) == (again.reference is None)),
             ("the spam cutoff", abs(shipped.spam_cutoff - again.spam_cutoff) < TOLERANCE),
             (f"a self-test score (by {off:.4f})", off < TOLERANCE),
         )

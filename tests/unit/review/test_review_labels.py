@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from spamguard_training.corpus import read_corpus
+from spamguard_training.retrain import read_labels
 
 from spamguard.review.desk import Desk
 from spamguard.review.values import Filters, Label, Person, Status
@@ -34,6 +35,8 @@ def test_the_training_package_reads_what_is_exported(desk: Desk, people: dict[st
     )
     assert len({row.group for row in rows}) == 2
     raw = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+    labels, _, contradictions = read_labels([path])
+    assert ({row.reader for row in labels}, {row.trust for row in labels}, contradictions) == ({"rui"}, {"one"}, 0)
     assert (raw["reader"], raw["trust"], raw["labelled_at"]) == ("rui", "one", "2026-11-24T00:00:00+00:00")
 
 

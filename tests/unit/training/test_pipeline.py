@@ -149,3 +149,19 @@ def test_a_classifier_is_chosen_by_name(name: str) -> None:
 def test_a_classifier_nobody_knows_is_an_error() -> None:
     with pytest.raises(ValueError, match="forest"):
         classifier("forest", 1.0)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_features_are_the_same_in_chunks_of_any_size_and_no_group_is_counted_twice(
+    monkeypatch: pytest.MonkeyPatch,
+    canonical: list[str],
+    groups: np.ndarray[tuple[int], np.dtype[np.int64]],
+    size: int,
+) -> None:
+    scattered = np.random.default_rng(5).permutation(groups)
+    whole = ViewCounts(PAIRS, LEAST).fit(canonical, groups=scattered).keys_
+    monkeypatch.setattr(pipeline, "CHUNK", size)
+    assert ViewCounts(PAIRS, LEAST).fit(canonical, groups=scattered).keys_.tolist() == whole.tolist()
+    assert len(whole) > 500
+    empty = ViewCounts(WORDS, 10**6).fit(canonical, groups=scattered)
+    assert empty.keys_.tolist() == []
