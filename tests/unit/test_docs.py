@@ -116,6 +116,29 @@ def test_every_link_to_a_section_leads_to_a_heading(page: Path) -> None:
         assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, anchor
 
 
+def test_the_index_leads_to_every_page() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= set(re.findall(r"\]\(([\w.]+\.md)\)", index))
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_front_page_is_short_and_names_every_exit_code_of_an_error(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    codes = re.search(r"^(?:Exit codes: |退出码：)([^(。]*)", text, re.MULTILINE)
+    assert codes
+    named = {int(part.split()[0]) for part in codes[1].split("·")}
+    assert named == {0, 1, 2, cli.INTERNAL} | {error.exit_code for error in errors()}
+
+
+def test_the_front_pages_show_the_same_commands() -> None:
+    def commands(page: str) -> list[str]:
+        lines = re.findall(r"^\$ (?:\.venv/bin/)?(.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        return [line.partition("#")[0].partition("DATA=")[0].strip() for line in lines]
+
+    assert commands("README.md") == commands("README.zh-CN.md")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_every_command_that_is_named_exists(page: Path) -> None:
     named = set(re.findall(r"(?:`|bin/|\$ )spamguard ([a-z][a-z-]*)", page.read_text(encoding="utf-8")))
