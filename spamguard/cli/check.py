@@ -275,7 +275,7 @@ async def _compaction_finding(admin: Admin, topics: list[str]) -> Finding:
         step += next(iter(deleting))
         sentence = f"{told}: its records are deleted with age, and a worker that starts later would not know of them"
         return Finding(WARNING, "kept", f"{sentence}. Next, {step}")
-    return Finding(FINE, "kept", f"{', '.join(topics)} is compacted: the last record of every key stays")
+    return Finding(FINE, "kept", f"compacted, so that the last record of every key stays: {', '.join(topics)}")
 
 
 async def _clock_finding(settings: Settings, admin: Admin, now: datetime) -> Finding:

@@ -293,7 +293,7 @@ def _print_ending(screen: Screen, ending: Ending, *, paced: bool) -> None:
         screen.say(f"{ending.fed - number} messages got no decision", "bold red")
     program = _program()
     screen.say("\nTry next", "bold")
-    for command in (f"explain {shlex.quote(_example(seen))}", "check"):
+    for command in (f"explain {shlex.quote(_example(seen))}", "review --demo", "check"):
         screen.print(f"  {program} {command}", soft_wrap=True)  # in one piece, to be copied
 
 

@@ -5,6 +5,7 @@ changes, the failing test shows the row that is missing.
 """
 
 import re
+import tomllib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -100,6 +101,14 @@ def test_the_table_of_log_events_names_each_that_the_service_writes() -> None:
 def test_the_glossary_explains_every_word_of_the_contract(words: Sequence[StrEnum]) -> None:
     explained = set(re.findall(r"^\| `(\w+)`", GLOSSARY.read_text(encoding="utf-8"), re.MULTILINE))
     assert {str(word) for word in words} <= explained
+
+
+def test_the_review_pages_speak_the_glossarys_chinese() -> None:
+    glossary = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", GLOSSARY.read_text(encoding="utf-8"), re.MULTILINE))
+    spoken = tomllib.loads((ROOT / "spamguard/review/web/words/zh.toml").read_text(encoding="utf-8"))
+    for kind, words in (("action", Action), ("reason", Reason), ("category", Category)):
+        for word in map(str, words):
+            assert spoken[f"{kind}.{word}"] == glossary[word], word
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
