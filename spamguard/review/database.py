@@ -26,6 +26,10 @@ BUSY_S: Final = 30.0
 MIGRATING: Final = 0x5350414D
 
 
+#: What a database that is away for a moment raises.
+Unavailable: Final = DBAPIError
+
+
 class Database:
     """A database that is up to date. Raises DatabaseUnfit when it cannot be opened.
 

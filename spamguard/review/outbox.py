@@ -16,6 +16,7 @@ from zlib import crc32
 
 import structlog
 from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from spamguard.core.codec import encode
 from spamguard.errors import BrokerUnavailable, PublishFailed
@@ -245,6 +246,10 @@ class Relay:
             except (PublishFailed, BrokerUnavailable) as error:
                 self._metrics.count("spamguard_broker_errors_total", operation="publish")
                 log.warning("review_publish_failed", error=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            except DBAPIError as error:  # the database is away for a moment; what is ordered stays ordered
+                log.warning("review_publish_failed", error=type(error.orig).__name__)
                 await asyncio.sleep(RETRY_S)
                 continue
             if not published:

@@ -22,7 +22,7 @@ from spamguard.engine.holder import ready_judge
 from spamguard.errors import ConfigError, ModelNotFound, ModelRejected, TopicUnfit
 from spamguard.interfaces import Broker, Clock
 from spamguard.review import demo
-from spamguard.review.database import Database, file_of
+from spamguard.review.database import Database, Unavailable, file_of
 from spamguard.review.desk import Desk
 from spamguard.review.intake import IntakeHandler
 from spamguard.review.outbox import Relay
@@ -39,6 +39,7 @@ log = structlog.get_logger()
 
 #: How often old texts are looked for, and the gauges of the backlog are renewed.
 SWEEP_S: Final = 3600.0
+DAY_S: Final = 86_400.0
 GAUGES_S: Final = 15.0
 #: The demo's pace: a few messages so often.
 DRIP_S: Final = 6.0
@@ -294,22 +295,31 @@ class ReviewService:
 
     async def _look_after(self) -> None:
         """Delete what is old, renew the gauges, and log the audit log's head once a day."""
-        desk, clock = self.desk, SystemClock()
+        clock = SystemClock()
         swept_s = headed_s = float("-inf")
         while True:
             now = clock.monotonic()
-            if now - headed_s >= 86_400:
-                headed_s = now
-                await asyncio.to_thread(desk.audit.publish_head)
-            if now - swept_s >= SWEEP_S:
-                swept_s = now
-                swept = await asyncio.to_thread(desk.retention.sweep)
-                if swept.decisions or swept.cases:
-                    log.info("retention_swept", decisions=swept.decisions, items=swept.items, cases=swept.cases)
-            self.metrics.gauge("spamguard_review_outbox", await asyncio.to_thread(desk.outbox.waiting))
-            self.metrics.gauge("spamguard_review_backlog", await asyncio.to_thread(desk.store.backlog))
-            self.metrics.gauge("spamguard_review_overdue", await asyncio.to_thread(desk.cases.overdue))
+            try:
+                if now - headed_s >= DAY_S:
+                    await asyncio.to_thread(self.desk.audit.publish_head)
+                    headed_s = now
+                if now - swept_s >= SWEEP_S:
+                    await asyncio.to_thread(self._sweep)
+                    swept_s = now
+                await asyncio.to_thread(self._count)
+            except Unavailable as error:
+                log.warning("review_database_away", error=type(error).__name__)
             await asyncio.sleep(GAUGES_S)
+
+    def _sweep(self) -> None:
+        swept = self.desk.retention.sweep()
+        if swept.decisions or swept.cases:
+            log.info("retention_swept", decisions=swept.decisions, items=swept.items, cases=swept.cases)
+
+    def _count(self) -> None:
+        self.metrics.gauge("spamguard_review_outbox", self.desk.outbox.waiting())
+        self.metrics.gauge("spamguard_review_backlog", self.desk.store.backlog())
+        self.metrics.gauge("spamguard_review_overdue", self.desk.cases.overdue())
 
     async def _drip(self, traffic: demo.Traffic) -> None:
         """Let messages come while somebody looks at the demo."""

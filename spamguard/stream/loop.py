@@ -2,10 +2,12 @@
 
 Two tasks. One polls, whatever happens: it fetches ahead of the batch in hand, up to a bound; when the handler, the
 producer or a broker does not get on, it pauses the partitions and goes on polling, so that the group keeps this member
-and memory stays bounded. The other takes all that was fetched, handles it, and commits: the handler returns when
-everything it publishes is acknowledged, and only then are offsets committed, explicitly and in order.
+and memory stays bounded. The other takes all that was fetched and handles it: the handler returns when everything it
+publishes is acknowledged, and only then are offsets committed, explicitly and in order, while the next batch is already
+in hand; no message waits for the answer to a commit.
 
-A rebalance waits for the batch in hand and drops what was fetched ahead, which comes again from the committed offset.
+A rebalance waits for the batch in hand and its commit, and drops what was fetched ahead, which comes again from the
+committed offset.
 A refused commit is never retried: the group has moved on, the records will be read again by their new owner, and their
 decisions carry the same ids.
 """
@@ -60,6 +62,7 @@ class StreamLoop:
         self._clock = clock
         self._max_records = max_records
         self._ahead = _Ahead(max_records)
+        self._commits = _Commits(consumer, metrics)
         self._in_hand = asyncio.Lock()
         self._revoked: set[Partition] = set()
         self._stop = asyncio.Event()
@@ -89,6 +92,7 @@ class StreamLoop:
             self._running = False
             fetching.cancel()
             await asyncio.wait((fetching,))
+            self._commits.give_up()
             await self._consumer.stop()
             self._health.joined = False
             log.info("consumer_left")
@@ -140,11 +144,12 @@ class StreamLoop:
                 if fetching.done():
                     fetching.result()
                 await self._turn()
+            await self._commits.settled()
         finally:
             stopping.cancel()
 
     async def _turn(self) -> None:
-        """Handle and commit all that was fetched, if anything was."""
+        """Handle all that was fetched, if anything was, and let it be committed."""
         async with self._in_hand:
             self._revoked.clear()
             batch = self._ahead.take()
@@ -153,7 +158,7 @@ class StreamLoop:
             with self._health.batch_in_hand():
                 handled = await self._handled(batch)
             if handled:
-                await self._commit(batch)
+                self._commits.due(batch)
 
     async def _handled(self, batch: Batch) -> bool:
         """Return True once the batch is handled, False when it must be left for the next owner."""
@@ -171,18 +176,6 @@ class StreamLoop:
             await self._pause(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
         return False  # pragma: no cover - a range that does not end in practice
 
-    async def _commit(self, batch: Batch) -> None:
-        offsets = {partition: records[-1].offset + 1 for partition, records in batch.items()}
-        try:
-            await self._consumer.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
-        except CommitRefused as error:
-            self._metrics.count("spamguard_broker_errors_total", operation="commit")
-            log.warning("commit_refused", error=str(error))
-        except BrokerUnavailable as error:
-            # The next batch's commit covers this one; should the process die first, the records are read again.
-            self._metrics.count("spamguard_broker_errors_total", operation="commit")
-            log.warning("commit_unanswered", error=str(error))
-
     async def _assigned(self, partitions: frozenset[Partition]) -> None:
         self._health.joined = True
         self._metrics.gauge("spamguard_assigned_partitions", len(partitions))
@@ -193,7 +186,7 @@ class StreamLoop:
         self._ahead.drop()
         self._revoked |= partitions
         async with self._in_hand:
-            pass
+            await self._commits.settled()
         for partition in partitions:
             self._metrics.gauge("spamguard_lag_records", 0, topic=partition.topic, partition=str(partition.number))
         if partitions:
@@ -210,6 +203,48 @@ class StreamLoop:
                 await self._stop.wait()
         except TimeoutError:
             pass
+
+
+class _Commits:
+    """Commits behind the work: at most one is under way, and the next takes all that was handled meanwhile."""
+
+    def __init__(self, consumer: Consumer, metrics: Metrics) -> None:
+        self._consumer = consumer
+        self._metrics = metrics
+        self._due: dict[Partition, int] = {}
+        self._committing: asyncio.Task[None] | None = None
+
+    def due(self, batch: Batch) -> None:
+        """Let a batch be committed that is handled."""
+        self._due |= {partition: records[-1].offset + 1 for partition, records in batch.items()}
+        if self._committing is not None and self._committing.done():
+            self._committing.result()  # whatever nobody expected ends the worker
+            self._committing = None
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_all())
+
+    async def settled(self) -> None:
+        """Return when nothing is due and nothing under way; the time limit of a commit bounds it."""
+        if self._committing is not None:
+            await asyncio.wait((self._committing,))
+
+    def give_up(self) -> None:
+        """Commit nothing more; what is not committed will be read again."""
+        if self._committing is not None:
+            self._committing.cancel()
+
+    async def _commit_all(self) -> None:
+        while self._due:
+            offsets, self._due = self._due, {}
+            try:
+                await self._consumer.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
+            except CommitRefused as error:
+                self._metrics.count("spamguard_broker_errors_total", operation="commit")
+                log.warning("commit_refused", error=str(error))
+            except BrokerUnavailable as error:
+                # The next commit covers this one; should the process die first, the records are read again.
+                self._metrics.count("spamguard_broker_errors_total", operation="commit")
+                log.warning("commit_unanswered", error=str(error))
 
 
 class _Ahead:

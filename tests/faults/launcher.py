@@ -76,10 +76,11 @@ def scorer_lies() -> None:
 
 def commits_first() -> None:
     """Commit a batch before its decisions are published."""
-    handled, commit = StreamLoop._handled, StreamLoop._commit
+    handled = StreamLoop._handled
 
     async def commit_and_handle(self: StreamLoop, batch: Any) -> bool:
-        await commit(self, batch)
+        self._commits.due(batch)
+        await self._commits.settled()
         await asyncio.sleep(COMMITTED_S)
         return await handled(self, batch)
 
