@@ -44,6 +44,8 @@ class Database:
             self.is_sqlite = parsed.drivername.startswith("sqlite")
             if self.is_sqlite and parsed.database and parsed.database != ":memory:":
                 Path(parsed.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
+                if not parsed.database.startswith("file:"):
+                    Path(parsed.database).touch(mode=0o600)  # people's words; SQLite gives its log the same mode
             options: dict[str, Any] = {"connect_args": {"timeout": BUSY_S}} if self.is_sqlite else {"pool_size": 10}
             self.engine: Engine = create_engine(parsed, pool_pre_ping=not self.is_sqlite, **options)
         except (ArgumentError, NoSuchModuleError, OSError) as error:
