@@ -91,11 +91,16 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
+def database_file(settings: Settings) -> Path | None:
+    """Return the file that the database is, or None when it is no file of its own."""
+    return file_of(settings.review_database)
+
+
 def key_file(settings: Settings) -> Path:
     """Return the file of the encryption keys: the configured one, or beside SQLite's file. Raises ConfigError."""
     if settings.review_key_file is not None:
         return settings.review_key_file
-    file = file_of(settings.review_database)
+    file = database_file(settings)
     if file is None:
         raise ConfigError(detail="review_key_file must be set when the database is no file of its own")
     return file.with_suffix(".key")

@@ -97,7 +97,7 @@ class Year:
         )  # fmt: skip
 
     async def alias(self, command: str, *more: str) -> int:
-        return await self.run("models", command, *more, "--by", "mei", "--models", str(self.models))
+        return await self.run("models", command, *more, "--who", "mei", "--models", str(self.models))
 
     def aliases(self) -> dict[str, str]:
         return dict(registry.read_aliases(self.models))
