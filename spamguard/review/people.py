@@ -33,6 +33,7 @@ LIMITS: Final = {
     "login-address": (30, 900_000),
     "login-name": (50, 900_000),
     "receipt": (20, 600_000),
+    "password": (5, 900_000),
 }
 #: Passwords hashed cheaply, for the demo and for tests.
 CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
@@ -178,16 +179,26 @@ class People:
     # -- one's own account -----------------------------------------------------------------------------------------
 
     def change_password(self, who: Person, old: str, new: str) -> None:
-        """Set one's own password; every session of the person ends. Raises ReviewInvalid or LoginRefused."""
+        """Set one's own password; every session of the person ends. Raises ReviewInvalid or LoginRefused.
+
+        Whoever found a desk unlocked may not guess on: wrong tries are limited as those of a login are.
+        """
         with self._database.read() as connection:
             row = self._row(connection, who.name)
+            wait_s = self._wait_s(connection, "password", who.name)
+        if wait_s > 0:
+            raise LoginRefused(detail=f"too many tries; wait {wait_s} seconds", wait_s=wait_s)
         if not self._is_right(row.password, old):
+            with self._database.write() as connection:
+                self._tried(connection, "password", who.name)
+                self._audit.write(connection, who, "password.refused", who.name)
             raise LoginRefused(detail="the password of now is another one", wait_s=0)
         if new == old:
             raise ReviewInvalid(detail="the new password is the old one")
         _check_password(new, who.name)
         with self._database.write() as connection:
             self._set_password(connection, row.id, new, must_change=False)
+            self._forget_tries(connection, "password", who.name)
             self._audit.write(connection, who, "password.change", who.name)
 
     def set_language(self, who: Person, language: str) -> None:

@@ -1,0 +1,28 @@
+"""Do errors of the database keep quiet about what was in it?"""
+
+import traceback
+
+import pytest
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DBAPIError
+
+from spamguard.review.desk import Desk
+from spamguard.review.tables import case_notes
+from spamguard.review.tables import people as accounts
+from tests.reviewing import SUBSCRIBER
+
+
+def test_an_error_of_the_database_shows_no_value(desk: Desk) -> None:
+    row = {"name": SUBSCRIBER, "role": "agent", "password": "argon2-of-a-secret", "active": True, "must_change": True,
+           "language": "", "created_ms": 0}  # fmt: skip
+    note = {"case_seq": 987654, "who": "ann", "at_ms": 0, "text": SUBSCRIBER}
+    attempts = [
+        (insert(accounts), [row, row]),
+        (insert(case_notes), [note]),
+        (text("SELECT no_such_column FROM people WHERE name = :name"), {"name": SUBSCRIBER}),
+    ]
+    for statement, values in attempts:
+        with pytest.raises(DBAPIError) as failed, desk.database.write() as connection:
+            connection.execute(statement, values)
+        told = "".join(traceback.format_exception(failed.value)) + repr(failed.value) + repr(failed.value.orig)
+        assert SUBSCRIBER not in told and "a-secret" not in told and "987654" not in told
