@@ -2,15 +2,17 @@
 
 A receipt number at once; the case is linked to the stored decision when it can be found, and the item is then read
 early. A complaint says nothing of what a message is: only a verdict does. Two people must agree on a list entry for a
-sender that writes to many.
+sender that writes to many, and the lists topic carries it to the workers.
 """
 
 import secrets
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
+from spamguard.core.entries import Fault, Key, key_of
 from spamguard.core.sms import mend
 from spamguard.errors import Conflict, NotThere, ReviewInvalid
 from spamguard.interfaces import Clock
@@ -19,6 +21,7 @@ from spamguard.review.access import demand, may
 from spamguard.review.audit import Audit
 from spamguard.review.database import Database
 from spamguard.review.intake import storable
+from spamguard.review.outbox import put_entry
 from spamguard.review.shown import item_row, items_of
 from spamguard.review.store import CATEGORIES, Store
 from spamguard.review.tables import bands, case_notes, cases, decisions, entries, items, people
@@ -42,6 +45,9 @@ from spamguard.review.values import (
     Status,
 )
 from spamguard.review.vault import Vault, masked
+from spamguard.types import ListEntry as Published
+from spamguard.types import ListKind as Compared
+from spamguard.types import Treatment
 
 RECEIPT_FIGURES: Final = 16
 MAX_TEXT_CHARS: Final = 4000
@@ -49,10 +55,10 @@ MAX_ANSWER_CHARS: Final = 2000
 MOST_CANDIDATES: Final = 5
 #: How far from the stated time a message is looked for.
 ABOUT_MS: Final = 6 * 3_600_000
-#: What a list entry may match; an allow entry never rests on a sender, signature or text alone: they can be forged.
+#: What a list entry may be compared with; one that allows needs ACCOUNT/SENDER, the rest can be forged.
 MATCHES: Final = {
-    ListKind.ALLOW: ("account", "link+sender"),
-    ListKind.BLOCK: ("account", "sender", "signature", "host", "text"),
+    ListKind.ALLOW: (Compared.LINK,),
+    ListKind.BLOCK: (Compared.SENDER, Compared.LINK, Compared.HOST, Compared.CONTACT, Compared.SIGNATURE),
 }
 MOST_ENTRY_DAYS: Final = 366
 
@@ -67,6 +73,7 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     expires_ms: int
     bulk: bool = False  #: the sender writes to many: another person must agree
+    only_tenant: bool = False  #: it is for messages of the case's tenant alone, as one that allows always is
 
 
 def new_receipt() -> str:
@@ -471,7 +478,11 @@ class Cases:
             raise ReviewInvalid(detail="a field of the entry is too long")
         if not now < entry.expires_ms <= now + MOST_ENTRY_DAYS * 86_400_000:
             raise ReviewInvalid(detail=f"an entry ends, within {MOST_ENTRY_DAYS} days from now")
-        connection.execute(
+        tenant = row.tenant if entry.only_tenant or entry.kind is ListKind.ALLOW else ""
+        self._check_value(connection, entry, tenant)
+        # An account hands in for many, and a beginning stands for many senders, whatever the form says.
+        bulk = entry.bulk or entry.what == Compared.LINK or entry.value.rstrip().endswith("*")
+        result = connection.execute(
             insert(entries).values(
                 case_seq=row.seq,
                 receipt=row.receipt,
@@ -481,13 +492,35 @@ class Cases:
                 owner=storable(entry.owner.strip()),
                 reason=storable(entry.reason.strip()),
                 expires_ms=entry.expires_ms,
-                bulk=entry.bulk,
-                status=EntryStatus.WAITING if entry.bulk else EntryStatus.ACTIVE,
+                bulk=bulk,
+                status=EntryStatus.WAITING if bulk else EntryStatus.ACTIVE,
                 proposed_by=who.name,
                 at_ms=now,
+                tenant=tenant,
             )
         )
-        self._audit.write(connection, who, "entry.propose", row.receipt, kind=str(entry.kind), bulk=entry.bulk)
+        [entry_id] = result.inserted_primary_key or (0,)
+        if not bulk:
+            put_entry(connection, entry_id, now_ms=now)
+        self._audit.write(connection, who, "entry.propose", row.receipt, kind=str(entry.kind), bulk=bulk)
+
+    def _check_value(self, connection: Connection, entry: NewEntry, tenant: str) -> None:
+        """Return when workers will take an entry. Raises ReviewInvalid, and Conflict for one that is there."""
+
+        def key(what: str, value: str, kind: str, whose: str) -> Key:
+            action = Treatment(kind)
+            return key_of(Published(kind=Compared(what), value=value, action=action, tenant=whose))
+
+        try:
+            wanted = key(entry.what, entry.value, entry.kind, tenant)
+        except Fault as fault:
+            raise ReviewInvalid(detail=str(fault)) from None
+        held = (EntryStatus.WAITING, EntryStatus.ACTIVE)
+        query = select(entries).where(entries.c.what == entry.what, entries.c.status.in_(held))
+        for other in connection.execute(query.where(entries.c.expires_ms > self._now())):
+            with suppress(Fault):
+                if key(other.what, other.value, other.kind, other.tenant) == wanted:
+                    raise Conflict(detail="there is an entry for the same already; withdraw it first")
 
     def entries(self, who: Person, *, status: EntryStatus | None = None) -> list[ListEntry]:
         """Return list entries, newest first."""
@@ -505,12 +538,29 @@ class Cases:
         """Refuse an entry that another person proposed. Raises Conflict."""
         return self._decide_entry(who, entry_id, EntryStatus.REFUSED)
 
+    def withdraw(self, who: Person, entry_id: int) -> ListEntry:
+        """Take an active entry away from the workers. Raises Conflict."""
+        demand(who, "entry.withdraw")
+        with self._database.write() as connection:
+            row = self._entry_row(connection, entry_id)
+            if row.status != EntryStatus.ACTIVE:
+                raise Conflict(detail="the entry is not active")
+            values = {"status": EntryStatus.WITHDRAWN, "published_ms": None}
+            connection.execute(update(entries).where(entries.c.id == entry_id).values(**values))
+            put_entry(connection, entry_id, now_ms=self._now(), withdrawn_by=who.name)
+            self._audit.write(connection, who, "entry.withdraw", row.receipt, entry=entry_id)
+            return _entry(self._entry_row(connection, entry_id))
+
+    def _entry_row(self, connection: Connection, entry_id: int) -> Row[Any]:
+        row = connection.execute(select(entries).where(entries.c.id == entry_id).with_for_update()).first()
+        if row is None:
+            raise NotThere(what="list entry")
+        return row
+
     def _decide_entry(self, who: Person, entry_id: int, status: EntryStatus) -> ListEntry:
         demand(who, "entry.approve")
         with self._database.write() as connection:
-            row = connection.execute(select(entries).where(entries.c.id == entry_id).with_for_update()).first()
-            if row is None:
-                raise NotThere(what="list entry")
+            row = self._entry_row(connection, entry_id)
             if row.status != EntryStatus.WAITING:
                 raise Conflict(detail="the entry is decided already")
             if row.proposed_by == who.name:
@@ -518,8 +568,10 @@ class Cases:
             connection.execute(
                 update(entries).where(entries.c.id == entry_id).values(status=status, approved_by=who.name)
             )
+            if status is EntryStatus.ACTIVE:
+                put_entry(connection, entry_id, now_ms=self._now())
             self._audit.write(connection, who, f"entry.{status}", row.receipt, entry=entry_id)
-            return _entry(connection.execute(select(entries).where(entries.c.id == entry_id)).one())
+            return _entry(self._entry_row(connection, entry_id))
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -578,4 +630,6 @@ def _entry(row: Row[Any]) -> ListEntry:
         proposed_by=row.proposed_by,
         approved_by=row.approved_by,
         receipt=row.receipt,
+        tenant=row.tenant,
+        published_ms=row.published_ms,
     )

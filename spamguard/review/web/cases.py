@@ -136,7 +136,7 @@ def rate_by_receipt(visit: Visit) -> Response:
 def entries(visit: Visit) -> Response:
     """Return the entries for the lists, those waiting for a second person first."""
     found = visit.desk.cases.entries(visit.who)
-    order = {EntryStatus.WAITING: 0, EntryStatus.ACTIVE: 1, EntryStatus.REFUSED: 2}
+    order = {EntryStatus.WAITING: 0, EntryStatus.ACTIVE: 1, EntryStatus.REFUSED: 2, EntryStatus.WITHDRAWN: 2}
     return visit.page("entries.html", entries=sorted(found, key=lambda entry: order[entry.status]))
 
 
@@ -150,6 +150,12 @@ def refuse(visit: Visit) -> Response:
     """Refuse an entry."""
     visit.desk.cases.refuse(visit.who, _id(visit.path("entry")))
     return visit.go("/entries", done="refused")
+
+
+def withdraw(visit: Visit) -> Response:
+    """Take an entry away from the workers."""
+    visit.desk.cases.withdraw(visit.who, _id(visit.path("entry")))
+    return visit.go("/entries", done="withdrawn")
 
 
 def epoch_ms(local: str, *, end_of_day: bool = False) -> int:
@@ -183,6 +189,7 @@ def _entry(visit: Visit) -> NewEntry:
         reason=visit.given("reason"),
         expires_ms=epoch_ms(visit.given("expires"), end_of_day=True),
         bulk=visit.given("bulk") == "1",
+        only_tenant=visit.given("only_tenant") == "1",
     )
 
 

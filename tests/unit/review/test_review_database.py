@@ -1,11 +1,12 @@
 """Is a migrated database what the tables say, and do its errors keep quiet about what was in it?"""
 
 import traceback
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, text
+from sqlalchemy import Executable, insert, text
 from sqlalchemy.exc import DBAPIError
 
 from spamguard.review.desk import Desk
@@ -18,7 +19,7 @@ def test_an_error_of_the_database_shows_no_value(desk: Desk) -> None:
     row = {"name": SUBSCRIBER, "role": "agent", "password": "argon2-of-a-secret", "active": True, "must_change": True,
            "language": "", "created_ms": 0}  # fmt: skip
     note = {"case_seq": 987654, "who": "ann", "at_ms": 0, "text": SUBSCRIBER}
-    attempts = [
+    attempts: list[tuple[Executable, Any]] = [
         (insert(accounts), [row, row]),
         (insert(case_notes), [note]),
         (text("SELECT no_such_column FROM people WHERE name = :name"), {"name": SUBSCRIBER}),
