@@ -141,9 +141,11 @@ class Cases:
         demand(who, "case.open")
         message_id, number, text = (storable((value or "").strip()) for value in (message_id, number, text))
         if not (message_id or text or (number and at_ms is not None)):
-            raise ReviewInvalid(detail="say the message's id, or the number and the time, or paste the text")
+            raise ReviewInvalid(
+                detail="say the message's id, or the number and the time, or paste the text", key="case.nothing"
+            )
         if len(text) > MAX_TEXT_CHARS or len(message_id) > 1000 or len(number) > 40 or len(note) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail="a field is too long")
+            raise ReviewInvalid(detail="a field is too long", key="long")
         now = self._now()
         receipt = new_receipt()
         with self._database.write() as connection:
@@ -248,11 +250,11 @@ class Cases:
 
     def _rate(self, who: Person | str, receipt: str, satisfaction: int) -> None:
         if satisfaction not in range(1, 6):
-            raise ReviewInvalid(detail="satisfaction is 1 to 5")
+            raise ReviewInvalid(detail="satisfaction is 1 to 5", key="satisfaction")
         with self._database.write() as connection:
             row = self._row(connection, receipt, lock=True)
             if row.status != CaseStatus.RESOLVED:
-                raise Conflict(detail="the case is not resolved yet")
+                raise Conflict(detail="the case is not resolved yet", key="case.unresolved")
             connection.execute(update(cases).where(cases.c.seq == row.seq).values(satisfaction=satisfaction))
             self._audit.write(connection, who, "case.rate", row.receipt, satisfaction=satisfaction)
 
@@ -290,7 +292,7 @@ class Cases:
             try:
                 due, seq = map(int, after.split(":"))
             except ValueError:
-                raise ReviewInvalid(detail="the page's cursor is none of ours") from None
+                raise ReviewInvalid(detail="the page's cursor is none of ours", key="cursor") from None
             behind = [(cases.c.due_ms > due) | ((cases.c.due_ms == due) & (cases.c.seq > seq))]
         with self._database.read() as connection:
             query = select(cases).where(*conditions, *behind).order_by(cases.c.due_ms, cases.c.seq).limit(limit + 1)
@@ -358,7 +360,9 @@ class Cases:
         """Add a line to a case. Raises ReviewInvalid or NotThere."""
         demand(who, "case.note")
         if not text.strip() or len(text) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail=f"a note has 1 to {MAX_ANSWER_CHARS} characters")
+            raise ReviewInvalid(
+                detail=f"a note has 1 to {MAX_ANSWER_CHARS} characters", key="case.note", most=MAX_ANSWER_CHARS
+            )
         with self._database.write() as connection:
             row = self._row(connection, receipt)
             self._note(connection, row.seq, who, text)
@@ -411,7 +415,11 @@ class Cases:
         """End a case with an outcome and the answer that the subscriber hears. Raises Conflict or ReviewInvalid."""
         demand(who, "case.resolve")
         if not answer.strip() or len(answer) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail=f"the subscriber needs an answer, of at most {MAX_ANSWER_CHARS} characters")
+            raise ReviewInvalid(
+                detail=f"the subscriber needs an answer, of at most {MAX_ANSWER_CHARS} characters",
+                key="case.answer",
+                most=MAX_ANSWER_CHARS,
+            )
         with self._database.write() as connection:
             row = self._open_row(connection, receipt)
             self._carry_out(connection, who, row, Outcome(outcome), label, category, entry)
@@ -442,17 +450,21 @@ class Cases:
         if row.item_seq is not None:
             item = connection.execute(select(items).where(items.c.seq == row.item_seq).with_for_update()).first()
         if outcome in (Outcome.RELEASE, Outcome.LABEL) and item is None:
-            raise ReviewInvalid(detail="the case is linked to no message; link it first")
+            raise ReviewInvalid(detail="the case is linked to no message; link it first", key="case.unlinked")
         if outcome is Outcome.RELEASE and item is not None:
             self._release(connection, who, item)
         elif outcome is Outcome.LABEL:
             if label not in CATEGORIES or (category is not None and category not in CATEGORIES[Label(label)]):
-                raise ReviewInvalid(detail="say which label it gets: spam or ham, with a category of its own")
+                raise ReviewInvalid(
+                    detail="say which label it gets: spam or ham, with a category of its own", key="case.label"
+                )
             if item is not None and (item.status != Status.DONE or item.label != label):
                 self._store.give(connection, who, item, Label(label), category=category, note="")
         elif outcome is Outcome.LIST_ENTRY:
             if entry is None:
-                raise ReviewInvalid(detail="say what goes on which list, with owner, reason and expiry")
+                raise ReviewInvalid(
+                    detail="say what goes on which list, with owner, reason and expiry", key="case.entry"
+                )
             self._propose(connection, who, row, entry)
 
     def _release(self, connection: Connection, who: Person, item: Row[Any]) -> None:
@@ -460,9 +472,13 @@ class Cases:
         self._store.let_go(connection, who, item, reason="case")
         after = connection.execute(select(items).where(items.c.seq == item.seq)).one()
         if after.status == Status.DISPUTED:
-            raise Conflict(detail="another reader called the message spam; a lead settles it first")
+            raise Conflict(
+                detail="another reader called the message spam; a lead settles it first", key="case.disputed"
+            )
         if not after.released:
-            raise Conflict(detail="there is no blocked message to release; answer with an explanation")
+            raise Conflict(
+                detail="there is no blocked message to release; answer with an explanation", key="case.nothing_blocked"
+            )
 
     # -- list entries ----------------------------------------------------------------------------------------------
 
@@ -471,13 +487,15 @@ class Cases:
         now = self._now()
         if entry.what not in MATCHES[ListKind(entry.kind)]:
             allowed = ", ".join(MATCHES[ListKind(entry.kind)])
-            raise ReviewInvalid(detail=f"such an entry matches one of: {allowed}")
+            raise ReviewInvalid(detail=f"such an entry matches one of: {allowed}", key="entry.kind")
         if not (entry.value.strip() and entry.owner.strip() and entry.reason.strip()):
-            raise ReviewInvalid(detail="an entry needs a value, an owner and a reason")
+            raise ReviewInvalid(detail="an entry needs a value, an owner and a reason", key="entry.empty")
         if len(entry.value) > 500 or len(entry.owner) > 60 or len(entry.reason) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail="a field of the entry is too long")
+            raise ReviewInvalid(detail="a field of the entry is too long", key="entry.long")
         if not now < entry.expires_ms <= now + MOST_ENTRY_DAYS * 86_400_000:
-            raise ReviewInvalid(detail=f"an entry ends, within {MOST_ENTRY_DAYS} days from now")
+            raise ReviewInvalid(
+                detail=f"an entry ends, within {MOST_ENTRY_DAYS} days from now", key="entry.end", most=MOST_ENTRY_DAYS
+            )
         tenant = row.tenant if entry.only_tenant or entry.kind is ListKind.ALLOW else ""
         self._check_value(connection, entry, tenant)
         # An account hands in for many, and a beginning stands for many senders, whatever the form says.
@@ -514,13 +532,15 @@ class Cases:
         try:
             wanted = key(entry.what, entry.value, entry.kind, tenant)
         except Fault as fault:
-            raise ReviewInvalid(detail=str(fault)) from None
+            raise ReviewInvalid(detail=str(fault), key=f"entry.value.{entry.what}") from None
         held = (EntryStatus.WAITING, EntryStatus.ACTIVE)
         query = select(entries).where(entries.c.what == entry.what, entries.c.status.in_(held))
         for other in connection.execute(query.where(entries.c.expires_ms > self._now())):
             with suppress(Fault):
                 if key(other.what, other.value, other.kind, other.tenant) == wanted:
-                    raise Conflict(detail="there is an entry for the same already; withdraw it first")
+                    raise Conflict(
+                        detail="there is an entry for the same already; withdraw it first", key="entry.there"
+                    )
 
     def entries(self, who: Person, *, status: EntryStatus | None = None) -> list[ListEntry]:
         """Return list entries, newest first."""
@@ -544,7 +564,7 @@ class Cases:
         with self._database.write() as connection:
             row = self._entry_row(connection, entry_id)
             if row.status != EntryStatus.ACTIVE:
-                raise Conflict(detail="the entry is not active")
+                raise Conflict(detail="the entry is not active", key="entry.inactive")
             values = {"status": EntryStatus.WITHDRAWN, "published_ms": None}
             connection.execute(update(entries).where(entries.c.id == entry_id).values(**values))
             put_entry(connection, entry_id, now_ms=self._now(), withdrawn_by=who.name)
@@ -562,9 +582,9 @@ class Cases:
         with self._database.write() as connection:
             row = self._entry_row(connection, entry_id)
             if row.status != EntryStatus.WAITING:
-                raise Conflict(detail="the entry is decided already")
+                raise Conflict(detail="the entry is decided already", key="entry.decided")
             if row.proposed_by == who.name:
-                raise Conflict(detail="the second person must be somebody else than who proposed it")
+                raise Conflict(detail="the second person must be somebody else than who proposed it", key="entry.own")
             connection.execute(
                 update(entries).where(entries.c.id == entry_id).values(status=status, approved_by=who.name)
             )
@@ -585,7 +605,7 @@ class Cases:
     def _open_row(self, connection: Connection, receipt: str) -> Row[Any]:
         row = self._row(connection, receipt, lock=True)
         if row.status == CaseStatus.RESOLVED:
-            raise Conflict(detail="the case is resolved already")
+            raise Conflict(detail="the case is resolved already", key="case.resolved")
         return row
 
     def _shown(self, connection: Connection, row: Row[Any], who: Person) -> Case:

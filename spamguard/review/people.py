@@ -194,7 +194,7 @@ class People:
                 self._audit.write(connection, who, "password.refused", who.name)
             raise LoginRefused(detail="the password of now is another one", wait_s=0)
         if new == old:
-            raise ReviewInvalid(detail="the new password is the old one")
+            raise ReviewInvalid(detail="the new password is the old one", key="password.same")
         _check_password(new, who.name)
         with self._database.write() as connection:
             self._set_password(connection, row.id, new, must_change=False)
@@ -204,7 +204,7 @@ class People:
     def set_language(self, who: Person, language: str) -> None:
         """Remember which language somebody reads; empty follows the browser."""
         if language not in ("", "zh", "en"):
-            raise ReviewInvalid(detail="the language is zh or en")
+            raise ReviewInvalid(detail="the language is zh or en", key="language")
         with self._database.write() as connection:
             connection.execute(update(people).where(people.c.id == who.id).values(language=language))
 
@@ -215,7 +215,7 @@ class People:
         _demand(by)
         name = name.strip().casefold()
         if not 2 <= len(name) <= 40 or not set(name) <= _NAME:
-            raise ReviewInvalid(detail="a name has 2 to 40 of a-z, 0-9, dot, dash and underscore")
+            raise ReviewInvalid(detail="a name has 2 to 40 of a-z, 0-9, dot, dash and underscore", key="account.name")
         password = _first_password()
         try:
             with self._database.write() as connection:
@@ -233,7 +233,7 @@ class People:
                 self._audit.write(connection, _who(by), "people.add", name, role=str(role))
                 return _person(self._row(connection, name)), password
         except IntegrityError:
-            raise Conflict(detail=f"there is an account {name} already") from None
+            raise Conflict(detail=f"there is an account {name} already", key="account.there", name=name) from None
 
     def set_password(self, name: str, password: str) -> None:
         """Set an account's password for good; for the demo and for tests."""
@@ -278,7 +278,7 @@ class People:
     def _keep_an_admin(self, connection: Connection, was: Row[Any]) -> None:
         query = select(func.count()).where(people.c.role == Role.ADMIN, people.c.active.is_(True))
         if was.role == Role.ADMIN and not connection.execute(query.select_from(people)).scalar_one():
-            raise Conflict(detail="it is the last administrator; make another one first")
+            raise Conflict(detail="it is the last administrator; make another one first", key="account.last_admin")
 
     def list(self, *, by: Person | None = None) -> tuple[Person, ...]:
         """Return all accounts, by name."""
@@ -304,7 +304,7 @@ class People:
         _demand(by)
         label = label.strip()[:50]
         if not label or role is Role.ADMIN:
-            raise ReviewInvalid(detail="a token needs a name, and is never an administrator's")
+            raise ReviewInvalid(detail="a token needs a name, and is never an administrator's", key="token.name")
         token = "sgr_" + secrets.token_urlsafe(32)
         try:
             with self._database.write() as connection:
@@ -315,7 +315,9 @@ class People:
                 )
                 self._audit.write(connection, _who(by), "token.add", label, role=str(role))
         except IntegrityError:
-            raise Conflict(detail=f"there is a token {label} already; revoke it first") from None
+            raise Conflict(
+                detail=f"there is a token {label} already; revoke it first", key="token.there", label=label
+            ) from None
         return token
 
     def api_person(self, token: str) -> Person | None:
@@ -391,11 +393,14 @@ def _check_password(password: str, name: str) -> None:
     """Return when a password will do. Raises ReviewInvalid."""
     if not LEAST_PASSWORD_CHARS <= len(password) <= MOST_PASSWORD_CHARS:
         raise ReviewInvalid(
-            detail=f"a password has {LEAST_PASSWORD_CHARS} to {MOST_PASSWORD_CHARS} characters; a sentence does well"
+            detail=f"a password has {LEAST_PASSWORD_CHARS} to {MOST_PASSWORD_CHARS} characters; a sentence does well",
+            key="password.length",
+            least=LEAST_PASSWORD_CHARS,
+            most=MOST_PASSWORD_CHARS,
         )
     inner = password.casefold()
     rest = inner.replace(name, "")
     for word in _COMMON:
         rest = rest.replace(word, "")
     if len(set(inner)) < 5 or len(rest) < LEAST_PASSWORD_CHARS // 2:
-        raise ReviewInvalid(detail="this password is one that is tried first")
+        raise ReviewInvalid(detail="this password is one that is tried first", key="password.common")

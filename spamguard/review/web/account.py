@@ -83,7 +83,7 @@ def change_password(visit: Visit) -> Response:
     try:
         visit.desk.people.change_password(visit.who, old, new)
     except ReviewInvalid as refused:
-        return visit.page("account.html", status=400, refused=str(refused))
+        return visit.page("account.html", status=400, refused=visit.told(refused))
     except LoginRefused as refused:
         if wait_s := int(str(refused.fields["wait_s"])):
             told = visit.say("login.slow", wait=wait_s)

@@ -48,7 +48,7 @@ def open_case(visit: Visit) -> Response:
             **_about(visit, at),
         )
     except (ReviewInvalid, NotThere) as refused:
-        return _form(visit, status=400, refused=str(refused))
+        return _form(visit, status=400, refused=visit.told(refused))
     return visit.go(f"/cases/{case.receipt}", done="opened")
 
 
@@ -99,7 +99,7 @@ def resolve(visit: Visit) -> Response:
             entry=_entry(visit) if outcome is Outcome.LIST_ENTRY else None,
         )
     except ReviewInvalid as refused:
-        return _case(visit, status=400, refused=str(refused))
+        return _case(visit, status=400, refused=visit.told(refused))
     return visit.go(f"/cases/{receipt}", done="resolved")
 
 
@@ -163,7 +163,7 @@ def epoch_ms(local: str, *, end_of_day: bool = False) -> int:
     try:
         moment = datetime.fromisoformat(local)
     except ValueError:
-        raise ReviewInvalid(detail="the date or time cannot be read") from None
+        raise ReviewInvalid(detail="the date or time cannot be read", key="moment") from None
     if end_of_day and len(local) <= len("2026-11-24"):
         moment += timedelta(days=1, milliseconds=-1)
     return int(moment.astimezone(UTC).timestamp() * 1000)
@@ -226,12 +226,14 @@ def _one(kind: Any, text: str, name: str) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise ReviewInvalid(detail=f"the field {name} has a value that does not exist") from None
+        raise ReviewInvalid(
+            detail=f"the field {name} has a value that does not exist", key="field", name=name
+        ) from None
 
 
 def _stars(text: str) -> int:
     if text not in ("1", "2", "3", "4", "5"):
-        raise ReviewInvalid(detail="satisfaction is a number from 1 to 5")
+        raise ReviewInvalid(detail="satisfaction is a number from 1 to 5", key="satisfaction")
     return int(text)
 
 

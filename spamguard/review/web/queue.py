@@ -84,7 +84,7 @@ def bulk(visit: Visit) -> Response:
     """Take one verdict on many items."""
     items = visit.all_given("item")
     if not items:
-        raise ReviewInvalid(detail=visit.say("bulk.none"))
+        raise ReviewInvalid(detail=visit.say("bulk.none"), key="none_picked")
     label = label_of(visit.given("label"))
     done = visit.desk.store.bulk(visit.who, items, label, category=category_of(visit.given("category"), label))
     return visit.go(
@@ -122,7 +122,7 @@ def filters_of(asked: dict[str, str]) -> Filters:
             sender=asked.get("sender", ""),
         )
     except ValueError:
-        raise ReviewInvalid(detail="a filter has a value that does not exist") from None
+        raise ReviewInvalid(detail="a filter has a value that does not exist", key="filter") from None
 
 
 def label_of(text: str) -> Label:
@@ -130,7 +130,7 @@ def label_of(text: str) -> Label:
     try:
         return Label(text)
     except ValueError:
-        raise ReviewInvalid(detail="a verdict is spam or ham") from None
+        raise ReviewInvalid(detail="a verdict is spam or ham", key="verdict") from None
 
 
 def category_of(text: str, label: Label | None) -> str | None:
@@ -140,7 +140,7 @@ def category_of(text: str, label: Label | None) -> str | None:
     try:
         return Category(text).value
     except ValueError:
-        raise ReviewInvalid(detail="there is no such category") from None
+        raise ReviewInvalid(detail="there is no such category", key="category") from None
 
 
 def _given(visit: Visit) -> dict[str, str]:
