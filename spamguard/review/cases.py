@@ -267,26 +267,31 @@ class Cases:
         status: CaseStatus | None = None,
         mine: bool = False,
         overdue: bool = False,
-        number: str = "",
+        about: str = "",
         after: str | None = None,
         limit: int = 50,
     ) -> CasePage:
-        """Return cases, those due first at the head; without a status the resolved ones are left out."""
+        """Return cases, those due first at the head; without a status the resolved ones are left out.
+
+        `about` is a subscriber's whole number, found by its keyed hash, or a message id: then the resolved count too.
+        """
         demand(who, "case.read")
         now = self._now()
         limit = max(1, min(limit, 200))
+        about = storable(about.strip())[:1000]
         late = (cases.c.status != CaseStatus.RESOLVED) & (cases.c.due_ms < now)
-        conditions: list[ColumnElement[bool]] = [
-            cases.c.status == status
-            if status is not None
-            else cases.c.status.in_((CaseStatus.RECEIVED, CaseStatus.IN_REVIEW))
-        ]
+        conditions: list[ColumnElement[bool]] = []
+        if status is not None:
+            conditions.append(cases.c.status == status)
+        elif not about:
+            conditions.append(cases.c.status.in_((CaseStatus.RECEIVED, CaseStatus.IN_REVIEW)))
         if mine:
             conditions.append((cases.c.assignee == who.name) | (cases.c.opened_by == who.name))
         if overdue:
             conditions.append(late)
-        if number.strip():
-            conditions.append(cases.c.number_hash.in_(self._vault.lookups(number.strip())))
+        if about:
+            hashed = cases.c.number_hash.in_(self._vault.lookups(about))
+            conditions.append(hashed | (cases.c.message_id == about))
         behind: list[ColumnElement[bool]] = []
         if after is not None:
             try:

@@ -226,6 +226,7 @@ cases: Final = Table(
     Index("ix_cases_assignee", "assignee", "status", "due_ms"),
     Index("ix_cases_item", "item_seq"),
     Index("ix_cases_number", "number_hash"),
+    Index("ix_cases_message_id", "message_id"),
     Index("ix_cases_opened", "opened_ms"),
     Index("ix_cases_resolved", "resolved_ms"),
 )

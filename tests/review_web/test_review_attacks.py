@@ -379,3 +379,34 @@ def test_chinese_pages_say_in_chinese_what_was_refused(site: Site) -> None:
             answer = client.post(path, data=data | {"csrf": csrf_of(client.get("/account").text)})
             assert (answer.status_code, sentence in answer.text) == (status, True), path
             assert "cannot be taken" not in answer.text and "was not done" not in answer.text
+
+
+def test_cases_are_found_by_receipt_number_and_message_id_and_none_of_it_stands_in_an_address(site: Site) -> None:
+    receipt = site.desk.cases.open(
+        site.people["ann"], kind=CaseKind.MISSING, message_id="gw-7", number=SUBSCRIBER
+    ).receipt
+    with site.visitor("ann") as client:
+        assert (
+            post(client, "/cases/find", about=f" {receipt[:4]} {receipt[4:]}").headers["location"]
+            == f"/cases/{receipt}"
+        )
+        for about, there in (
+            (SUBSCRIBER, True),
+            ("139-0000-1234", True),
+            ("gw-7", True),
+            ("gw-8", False),
+            ("%", False),
+        ):
+            answer = post(client, "/cases/find", about=about)
+            assert (answer.status_code, f"/cases/{receipt}" in answer.text) == (200, there), about
+
+
+def test_the_queue_shows_what_came_between_two_days(site: Site) -> None:
+    with site.visitor("rui") as client:
+        day = "2026-11-24" if "2026-11-24" in client.get(f"/items/{site.items()[0].id}").text else "2026-11-23"
+        assert 'class="row' in client.get(f"/queue?since={day}&until={day}").text
+        assert 'class="row' not in client.get("/queue?until=2026-11-01").text
+        assert 'class="row' not in client.get("/queue?since=2026-11-26").text
+        assert client.get("/queue?since=yesterday").status_code == 400
+        moved = post(client, "/queue", on="/queue", since=day, until=day, query="")
+        assert moved.headers["location"] == f"/queue?since={day}&until={day}"

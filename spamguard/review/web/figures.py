@@ -10,7 +10,6 @@ from starlette.responses import Response, StreamingResponse
 from spamguard.errors import ReviewInvalid
 from spamguard.review.values import Figures
 from spamguard.review.web import figures_of
-from spamguard.review.web.cases import epoch_ms
 from spamguard.review.web.visit import Visit
 from spamguard.types import Category
 
@@ -90,7 +89,7 @@ def _figures(visit: Visit) -> tuple[Figures, str, str]:
     by = visit.asked("by") or "week"
     if by not in BYS:
         raise ReviewInvalid(detail="numbers are grouped by week, model, category or tenant", key="grouped")
-    since_ms, until_ms = epoch_ms(since), epoch_ms(until, end_of_day=True)
+    since_ms, until_ms = figures_of.epoch_ms(since), figures_of.epoch_ms(until, end_of_day=True)
     if since_ms >= until_ms:
         raise ReviewInvalid(detail="the first day lies behind the last one", key="days")
     found = visit.desk.figures.figures(

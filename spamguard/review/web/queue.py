@@ -10,12 +10,13 @@ from starlette.responses import HTMLResponse, Response
 
 from spamguard.errors import NotThere, ReviewInvalid
 from spamguard.review.values import Filters, Label, Page, Status, Why
+from spamguard.review.web.figures_of import epoch_ms
 from spamguard.review.web.visit import Visit
 from spamguard.types import Action, Category, Reason
 
 PAGE_SIZE = 40
 #: What of the filters may stand in an address: words of a text and numbers may not, since addresses are logged.
-IN_ADDRESS = ("status", "why", "category", "tenant", "model", "action", "reason")
+IN_ADDRESS = ("status", "why", "category", "tenant", "model", "action", "reason", "since", "until")
 
 
 def queue(visit: Visit) -> Response:
@@ -120,6 +121,8 @@ def filters_of(asked: dict[str, str]) -> Filters:
             reason=Reason(asked["reason"]).value if asked.get("reason") else None,
             query=asked.get("query", ""),
             sender=asked.get("sender", ""),
+            since_ms=epoch_ms(asked["since"]) if asked.get("since") else None,
+            until_ms=epoch_ms(asked["until"], end_of_day=True) + 1 if asked.get("until") else None,
         )
     except ValueError:
         raise ReviewInvalid(detail="a filter has a value that does not exist", key="filter") from None

@@ -217,8 +217,11 @@ def test_pages_of_cases_begin_with_those_due_first(desk: Desk, people: dict[str,
     second = desk.cases.queue(people["ann"], limit=3, after=first.next)
     assert [case.receipt for case in (*first.cases, *second.cases)] == receipts
     assert (first.total, second.next) == (5, None)
-    assert desk.cases.queue(people["ann"], number="13900001234").total == 5
-    assert desk.cases.queue(people["ann"], number="13900001235").total == 0
+    desk.cases.resolve(people["rui"], receipts[4], Outcome.EXPLANATION, "said")
+    assert desk.cases.queue(people["ann"], about=" 139 0000 1234").total == 5, "a number, however it is written"
+    assert desk.cases.queue(people["ann"], about="13900001235").total == 0
+    [found] = desk.cases.queue(people["ann"], about="m-4").cases
+    assert found.receipt == receipts[4], "one that is resolved is found too"
 
 
 @pytest.mark.parametrize("receipt", ["", "1", "4111111111111111", "' OR 1=1 --", "9" * 400])
