@@ -1,30 +1,40 @@
-"""Is the database there for its owner alone, and does it say when it is not there at all?"""
+"""Is a migrated database what the tables say, and do its errors keep quiet about what was in it?"""
 
-import stat
-from pathlib import Path
+import traceback
+from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Executable, insert, text
+from sqlalchemy.exc import DBAPIError
 
-from spamguard.errors import DatabaseUnfit
-from spamguard.review.database import Database
-
-
-def test_the_file_of_people_s_words_is_its_owner_s_alone_and_so_is_its_log(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/deep/review.db")
-    with database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO attempts (what, at_ms) VALUES ('x', 1)")
-    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "deep").iterdir()}
-    assert {"review.db", "review.db-wal"} <= modes.keys() and set(modes.values()) == {0o600}
-    database.close()
+from spamguard.review.desk import Desk
+from spamguard.review.tables import METADATA, case_notes
+from spamguard.review.tables import people as accounts
+from tests.reviewing import SUBSCRIBER
 
 
-def test_a_database_answers_until_it_is_no_database_any_more(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/review.db")
-    assert database.answers()
-    database.close()
-    for file in tmp_path.iterdir():
-        file.unlink()
-    (tmp_path / "review.db").mkdir()
-    assert not database.answers()
-    with pytest.raises(DatabaseUnfit):
-        Database(f"sqlite:///{tmp_path}/review.db")
+def test_an_error_of_the_database_shows_no_value(desk: Desk) -> None:
+    row = {"name": SUBSCRIBER, "role": "agent", "password": "argon2-of-a-secret", "active": True, "must_change": True,
+           "language": "", "created_ms": 0}  # fmt: skip
+    note = {"case_seq": 987654, "who": "ann", "at_ms": 0, "text": SUBSCRIBER}
+    attempts: list[tuple[Executable, Any]] = [
+        (insert(accounts), [row, row]),
+        (insert(case_notes), [note]),
+        (text("SELECT no_such_column FROM people WHERE name = :name"), {"name": SUBSCRIBER}),
+    ]
+    for statement, values in attempts:
+        with pytest.raises(DBAPIError) as failed, desk.database.write() as connection:
+            connection.execute(statement, values)
+        told = "".join(traceback.format_exception(failed.value)) + repr(failed.value) + repr(failed.value.orig)
+        assert SUBSCRIBER not in told and "a-secret" not in told and "987654" not in told
+
+
+def test_the_migrated_tables_are_the_tables_of_the_code(desk: Desk) -> None:
+    ours = set(METADATA.tables)
+    options = {"compare_type": True, "include_name": lambda name, kind, _: kind != "table" or name in ours}
+    with desk.database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []
+    now, head = desk.database.revision()
+    assert now == head
