@@ -192,8 +192,8 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.words_ = sorted(word for word in enough if word != " ")
             self.word_ids_ = {word: number for number, word in enumerate(self.words_, start=1)}
             return
-        enough = (code for code, groups in alphabet.characters.items() if groups >= self.least_groups)
-        codes = np.array(sorted(code for code in enough if code != _LINE_BREAK), dtype=np.uint32)
+        frequent = (code for code, groups in alphabet.characters.items() if groups >= self.least_groups)
+        codes = np.array(sorted(code for code in frequent if code != _LINE_BREAK), dtype=np.uint32)
         if self.sounds is None:
             self.codes_, self.symbols_ = codes, np.arange(1, len(codes) + 1, dtype=np.uint16)
         else:
