@@ -115,7 +115,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     received_at: str | int | None = None  #: RFC 3339 with an offset (UTC without one), or epoch milliseconds
     operator: str | None = None  #: the network it came from
     tenant: str = ""  #: whose traffic it is; over HTTP the key's own when left out
-    account: str | None = None  #: the authenticated account it was handed in by
+    account: str | None = None  #: the authenticated account it was handed in by; over HTTP, one the key speaks for
     udh_hex: str | None = None  #: the user data header
     concat: Concat | None = None  #: where this part stands in a long SMS that was not joined
     consent: str = "unknown"  #: opt_in, opt_out, unknown
@@ -167,7 +167,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     code_version: str  #: release of spamguard
     degraded: bool = False  #: something that should have been done could not be
     late: bool = False  #: judged longer after it was received than the configured limit
-    defects: tuple[str, ...] = ()  #: names of message fields that could not be read
+    defects: tuple[str, ...] = ()  #: names of message fields that could not be read, or that the key may not state
     breaker: bool = False  #: allowed because the tenant's breaker is open; the reason is `observed`
     suggested_smpp_status: int = 0  #: command_status for a gateway that answers in SMPP; 0 is ESME_ROK
     timings: Timings | None = None  #: how long it took

@@ -12,12 +12,40 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client.metrics_core import Metric as Family
 
 from spamguard.backends.metrics import BY_NAME, METRICS
 from spamguard.errors import ConfigError
 
 #: Returns what is missing or not as it should be; empty when all is well.
 Probe = Callable[[], Sequence[str]]
+
+
+class _GaugeOnceKnown(Gauge):
+    """A gauge that shows no number before it has one.
+
+    Workers, gateways and the review application share one table. A gauge that a process never sets would be 0 there,
+    which for "ready" or "the lists are read" is an alarm about something that does not exist.
+    """
+
+    _known = False
+
+    def set(self, value: float) -> None:
+        """Show a number from now on."""
+        self._known = True
+        super().set(value)
+
+    def set_function(self, f: Callable[[], float]) -> None:
+        """Show what is read at each scrape from now on."""
+        self._known = True
+        super().set_function(f)
+
+    def collect(self) -> Iterable[Family]:
+        """Yield the family, without a sample while there is none."""
+        for family in super().collect():
+            if not (self._known or self._labelnames):
+                family.samples = []
+            yield family
 
 
 class PrometheusMetrics:
@@ -31,7 +59,9 @@ class PrometheusMetrics:
             if metric.kind == "counter":
                 self._metrics[metric.name] = Counter(name, metric.sentence, metric.labels, registry=self.registry)
             elif metric.kind == "gauge":
-                self._metrics[metric.name] = Gauge(name, metric.sentence, metric.labels, registry=self.registry)
+                self._metrics[metric.name] = _GaugeOnceKnown(
+                    name, metric.sentence, metric.labels, registry=self.registry
+                )
             else:
                 self._metrics[metric.name] = Histogram(
                     name, metric.sentence, metric.labels, buckets=metric.buckets, registry=self.registry

@@ -102,6 +102,13 @@ def add(
         typer.Option("--tenant", help="a tenant it speaks for; the first is meant when a message names none"),
     ] = None,
     any_tenant: Annotated[bool, typer.Option("--any-tenant", help="it speaks for every tenant, and for none")] = False,
+    account: Annotated[
+        list[str] | None,
+        typer.Option("--account", help="an account it speaks for, so that a list may allow it; may be repeated"),
+    ] = None,
+    any_account: Annotated[
+        bool, typer.Option("--any-account", help="its holder authenticates accounts itself, and states the right one")
+    ] = False,
     rate: Annotated[float, typer.Option("--rate", help="most messages a second", min=0.1)] = 1000.0,
     who: Annotated[str | None, typer.Option("--who", help="who makes it [dim](default: user@host)[/]")] = None,
     keys_file: GatewayKeys = None,
@@ -109,19 +116,37 @@ def add(
     """Make a key and print it, once: only its hash is kept. Running gateways take it within a second.
 
     The key alone goes to standard output. To rotate one: add another, let the callers change over, revoke the first.
+    Without --account or --any-account it vouches for no account: one that a message states is set aside, and the
+    decision says so in its defects.
 
       $ KEY=$(spamguard gateway keys add trial --tenant acme)
+      $ KEY=$(spamguard gateway keys add codes --tenant acme --account acme-codes)
     """
     if bool(tenant) == any_tenant:
         raise typer.BadParameter("say which, or --any-tenant", param_hint="--tenant")
+    if account and any_account:
+        raise typer.BadParameter("say which, or --any-account, not both", param_hint="--account")
+    if not all(one.strip() and one.isprintable() and "/" not in one for one in account or []):
+        raise typer.BadParameter("an account's name can be printed and holds no /, which lists put before a sender",
+                                 param_hint="--account")  # fmt: skip
     if not name.strip() or not name.isprintable():
         raise typer.BadParameter("give it a name that can be printed", param_hint="NAME")
     from spamguard.service import api_keys
 
     settings = config.load({"gateway_keys": keys_file})
-    key, kept = api_keys.add_key(settings, name, tenants=tenant or [], messages_per_s=rate, who=who or _who())
+    key, kept = api_keys.add_key(
+        settings,
+        name,
+        tenants=tenant or [],
+        accounts=[one.strip() for one in account or []],
+        any_account=any_account,
+        messages_per_s=rate,
+        who=who or _who(),
+    )
+    vouches = f"vouches for {_accounts(kept)}" if any_account or account else "vouches for no account"
     Screen(stderr=True).say(
-        f"{kept.id} for {_tenants(kept)}, at most {rate:g} messages a second. This is the only time the key is shown:"
+        f"{kept.id} for {_tenants(kept)}, {vouches}, at most {rate:g} messages a second."
+        " This is the only time the key is shown:"
     )
     sys.stdout.write(f"{key}\n")
 
@@ -139,7 +164,7 @@ def show(keys_file: GatewayKeys = None) -> None:
         )
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("id", "name", "tenants", "messages/s", "made", "by", ""):
+    for column in ("id", "name", "tenants", "accounts", "messages/s", "made", "by", ""):
         table.add_column(column, overflow="fold")
     for key in keys:
         state = Text(f"revoked {key.revoked}", "red") if key.revoked else Text("in use", "green")
@@ -147,6 +172,7 @@ def show(keys_file: GatewayKeys = None) -> None:
             key.id,
             printable(key.name),
             _tenants(key),
+            _accounts(key),
             f"{key.messages_per_s:g}",
             key.created,
             printable(key.who),
@@ -168,6 +194,10 @@ def revoke(
 
 def _tenants(key: ApiKey) -> str:
     return ", ".join(map(printable, key.tenants)) if key.tenants else "any tenant"
+
+
+def _accounts(key: ApiKey) -> str:
+    return "any account" if key.any_account else ", ".join(map(printable, key.accounts)) or "none"
 
 
 def _who() -> str:

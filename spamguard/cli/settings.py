@@ -74,7 +74,8 @@ def _pair(assignment: str) -> tuple[str, str]:
 
 
 def _shown(name: str, value: Any) -> Any:
-    """Return a value as JSON can carry it; a secret is covered."""
-    if value is not None and not config.Settings.model_fields[name].repr:
+    """Return a value as JSON can carry it; a secret is covered, a default is none."""
+    field = config.Settings.model_fields[name]
+    if not field.repr and value != field.default:
         return COVERED
     return str(value) if isinstance(value, (str, Path)) else value

@@ -29,6 +29,10 @@ message and ask again. The answer's header Spamguard-Fail-Policy names it.
 `degraded`, `reason: review_unavailable`, and `would_be` says `block`.
 
 Fields that cannot be read do not lose the message: they are named in `defects`, and it is judged on the rest.
+
+**An account is worth what the key is**: a key made for accounts may state these alone; with another one the request is
+refused (403) and nothing judged. With a key made for none, messages are judged as if they stated none, and decisions
+have `account` among their `defects`.
 """
 
 

@@ -22,6 +22,7 @@ KINDS: Final = {
     "bad-request": Kind(400, "The request is no HTTP this gateway understands.", False),
     "no-key": Kind(401, "A valid key is needed: Authorization: Bearer sg_….", False),
     "other-tenant": Kind(403, "The key does not speak for this tenant.", False),
+    "other-account": Kind(403, "The key does not speak for this account.", False),
     "not-found": Kind(404, "There is nothing at this address.", False),
     "other-method": Kind(405, "The address does not take this method.", False),
     "slow-body": Kind(408, "The body did not arrive in time.", True),

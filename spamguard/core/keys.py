@@ -22,6 +22,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     name: str  #: what it is for, as the operator called it
     digest: str  #: SHA-256 of the secret, in hexadecimal figures
     tenants: tuple[str, ...] = ()  #: it speaks for these; the first is meant where a message names none; empty: all
+    accounts: tuple[str, ...] = ()  #: it speaks for these; a single one is meant where a message names none
+    any_account: bool = False  #: its holder authenticates accounts itself, so whatever it states is believed
     messages_per_s: float = 1000.0  #: its limit; a burst of one second's worth is let through
     created: str = ""  #: RFC 3339, UTC
     who: str = ""  #: who made it

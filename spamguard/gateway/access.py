@@ -1,4 +1,4 @@
-"""Who may ask, for which tenants, and how much?
+"""Who may ask, for which tenants and accounts, and how much?
 
 Keys are 256 random bits, so guessing is hopeless; what is limited is the work and the noise of trying. An address from
 which ten wrong keys came within a minute is refused unread until the minute is over, unless a right key came from it
@@ -13,7 +13,7 @@ import msgspec
 
 from spamguard.core.keys import ApiKey, holder_of
 from spamguard.interfaces import Clock
-from spamguard.types import Message
+from spamguard.types import DefectiveMessage, Message
 
 MOST_GUESSES: Final = 10
 GUESSES_FORGOTTEN_S: Final = 60.0
@@ -133,3 +133,31 @@ def in_tenancy(messages: list[Message], key: ApiKey) -> list[Message]:
         detail = "Leave the tenant out, or use that tenant's key. Nothing was judged."
         raise Refused("other-tenant", detail=detail, places=tuple(wrong[:100]))
     return [one if one.tenant else msgspec.structs.replace(one, tenant=key.tenants[0]) for one in messages]
+
+
+def of_accounts(messages: list[Message], key: ApiKey) -> list[Message]:
+    """Return the messages with the account the key vouches for. Raises Refused when it names accounts, and not one.
+
+    An entry of a list may allow an account together with a sender, so an account is worth what its key is. A key
+    without accounts vouches for none: what is stated is set aside and named among the defects, and the message judged.
+
+    >>> key = ApiKey(id="1", name="n", digest="", accounts=("acme-codes",))
+    >>> of_accounts([Message(message_id="m")], key)[0].account
+    'acme-codes'
+    """
+    if key.any_account:
+        return messages
+    if not key.accounts:
+        return [_without_account(one) if one.account else one for one in messages]
+    wrong = [place for place, one in enumerate(messages) if one.account and one.account not in key.accounts]
+    if wrong:
+        detail = "Leave the account out, or use a key made with --account for it. Nothing was judged."
+        raise Refused("other-account", detail=detail, places=tuple(wrong[:100]))
+    meant = key.accounts[0] if len(key.accounts) == 1 else None
+    return [one if one.account else msgspec.structs.replace(one, account=meant) for one in messages]
+
+
+def _without_account(message: Message) -> DefectiveMessage:
+    before = message.defects if isinstance(message, DefectiveMessage) else ()
+    fields = msgspec.structs.asdict(message) | {"account": None, "defects": tuple(sorted({*before, "account"}))}
+    return DefectiveMessage(**fields)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from spamguard.contract.http import DEADLINE_HEADER, MOST_DEADLINE_MS, PROBLEM_TYPE, openapi
 from spamguard.contract.problems import KINDS, PREFIX
 from spamguard.core.codec import decode_message, decode_messages
-from spamguard.gateway.access import Access, Refused, in_tenancy
+from spamguard.gateway.access import Access, Refused, in_tenancy, of_accounts
 from spamguard.gateway.answering import Answering
 from spamguard.interfaces import Clock, Metrics
 from spamguard.types import DeadReason, Message, Problem
@@ -110,7 +110,7 @@ class Gateway:
         try:
             body = await self._body(request, held)
             messages, several = _messages(body, self._limits.max_messages)
-            messages = in_tenancy(messages, key)
+            messages = of_accounts(in_tenancy(messages, key), key)
             self._access.take(key, len(messages))
             answer = await self._answering.answer(messages, deadline_s=deadline_s)
         finally:

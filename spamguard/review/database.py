@@ -73,6 +73,15 @@ class Database:
         """Close every connection."""
         self.engine.dispose()
 
+    def answers(self) -> bool:
+        """Return whether the database can be read now."""
+        try:
+            with self.read() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except DBAPIError:
+            return False
+        return True
+
     def revision(self) -> tuple[str | None, str | None]:
         """Return the step the database is at, and the last one there is."""
         with self.engine.connect() as connection:

@@ -22,7 +22,14 @@ def list_keys(settings: Settings) -> list[ApiKey]:
 
 
 def add_key(
-    settings: Settings, name: str, *, tenants: Sequence[str], messages_per_s: float, who: str
+    settings: Settings,
+    name: str,
+    *,
+    tenants: Sequence[str],
+    accounts: Sequence[str] = (),
+    any_account: bool = False,
+    messages_per_s: float,
+    who: str,
 ) -> tuple[str, ApiKey]:
     """Make a key and return it, the only time it is seen, with what is kept of it. Raises ConfigError."""
     file = KeyFile(settings.gateway_keys)
@@ -32,6 +39,8 @@ def add_key(
         name=name,
         digest=made.digest,
         tenants=tuple(tenants),
+        accounts=tuple(accounts),
+        any_account=any_account,
         messages_per_s=messages_per_s,
         created=_now(),
         who=who,

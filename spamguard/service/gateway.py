@@ -130,6 +130,7 @@ class GatewayProcess:
             gateway = self._http(answering)
             self.metrics.gauge_from("spamguard_gateway_waiting", lambda: float(answering.waiting))
             self.metrics.gauge_from("spamguard_ready", lambda: float(not self._waiting_for()))
+            self.metrics.gauge("spamguard_breaker_open", 0)
             control = ControlFollower(
                 engine, follow=self._follow, look=control_file(settings).look, metrics=self.metrics, clock=self.clock
             )

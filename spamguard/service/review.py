@@ -184,8 +184,9 @@ class ReviewService:
                 tasks += await self._stream(self._broker)
             if self._traffic is not None:
                 tasks.append(asyncio.create_task(self._drip(self._traffic)))
+            self.metrics.gauge_from("spamguard_ready", lambda: float(not self.waiting_for()))
             if pages:
-                tasks.append(asyncio.create_task(self._pages(on_serving)))
+                tasks.append(asyncio.create_task(self._pages(on_serving), name="pages"))
             stopping = asyncio.create_task(self._stopping.wait())
             done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -198,6 +199,23 @@ class ReviewService:
                     task.cancel()
             await asyncio.wait(tasks)
             log.info("stopped")
+
+    def not_alive(self) -> list[str]:
+        """Return why it should be restarted; pages alone have no loop that could be stuck."""
+        return [] if self._broker is None or self.health.alive() else ["no poll came back for long"]
+
+    def waiting_for(self) -> list[str]:
+        """Return what keeps the pages from being served. Kafka is not among it: people can read and decide without."""
+        missing = [] if self.desk.database.answers() else ["the database does not answer"]
+        if not self.port:
+            missing.append("the pages are not served yet")
+        return [*missing, *(["it is stopping"] if self._stopping.is_set() else [])]
+
+    def degraded(self) -> list[str]:
+        """Return what it does without."""
+        if self._broker is None or self.health.joined:
+            return []
+        return ["the consumer group is not joined; review copies wait in their topic"]
 
     async def _stream(self, broker: Broker) -> list[asyncio.Task[None]]:
         settings = self.settings
@@ -334,15 +352,11 @@ def service(settings: Settings, *, stream: bool = True, broker: Broker | None = 
 
 def metrics_server(one: ReviewService) -> MetricsServer:
     """Return the server of its metrics and health."""
-
-    def alive() -> list[str]:
-        return [] if one.health.alive() else ["no poll came back for long"]
-
     return MetricsServer(
         one.metrics,
         host=one.settings.metrics_host,
         port=one.settings.metrics_port,
-        alive=alive,
-        ready=list,
-        degraded=list,
+        alive=one.not_alive,
+        ready=one.waiting_for,
+        degraded=one.degraded,
     )

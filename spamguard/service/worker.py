@@ -207,6 +207,7 @@ class Worker:
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
         metrics.gauge_from("spamguard_batch_in_hand_seconds", lambda: self.health.seconds_of_batch)
+        metrics.gauge("spamguard_breaker_open", 0)
         metrics.gauge_from("spamguard_dead_letter_flood", lambda: float(self.flood.look()))
 
     def _not_alive(self) -> Sequence[str]:

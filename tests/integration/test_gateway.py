@@ -338,6 +338,24 @@ def test_a_key_speaks_for_its_tenants_only(running: Running) -> None:
     assert (problem_of(answer), answer.json()["places"]) == ("other-tenant", [1])
 
 
+def test_an_account_is_worth_what_the_key_is(running: Running) -> None:
+    named, _ = api_keys.add_key(
+        running.settings, "codes", tenants=["acme"], accounts=["acme-codes"], messages_per_s=1e6, who="tests"
+    )
+
+    def ask(key: str, **more: object) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"}
+        return running.http.post("/v1/decisions", json=[spam("a"), spam("b", **more)], headers=headers)
+
+    running.until(lambda: ask(named).status_code == 200)
+    answer = ask(named, account="the-bank")
+    assert (problem_of(answer), answer.json()["places"]) == ("other-account", [1])
+    assert ask(named, account="acme-codes").json()[1].get("defects", []) == []
+    before, after = ask(running.key).json()[1], ask(running.key, account="acme-codes").json()[1]
+    assert (before["action"], before.get("defects", [])) == (after["action"], [])
+    assert after["defects"] == ["account"]
+
+
 def test_a_key_is_taken_and_refused_within_moments_of_its_making_and_revoking(running: Running) -> None:
     key, kept = api_keys.add_key(running.settings, "late", tenants=[], messages_per_s=1, who="tests")
     headers = {"Authorization": f"Bearer {key}"}

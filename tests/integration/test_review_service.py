@@ -105,3 +105,21 @@ async def test_a_missing_topic_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(TopicUnfit, match=r"sms\.released does not exist; sms\.labels does not exist"):
         await service.run(pages=False)
     desk.close()
+
+
+async def test_pages_alone_stay_alive_and_are_ready_while_the_database_answers(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, review_port=0, metrics_port=0)
+    desk = open_desk(settings)
+    service = ReviewService(settings, desk, broker=None)
+    assert service.waiting_for() == ["the pages are not served yet"]
+    up = asyncio.Event()
+    running = asyncio.create_task(service.run(on_serving=up.set))
+    await asyncio.wait_for(up.wait(), 30)
+    service.health._last_poll_s -= 3600  # nothing polls here, which is no reason to be restarted
+    shown = service.metrics.registry.get_sample_value
+    assert (service.not_alive(), service.waiting_for(), shown("spamguard_ready")) == ([], [], 1)
+    assert shown("spamguard_lists_read") is None and shown("spamguard_control_read") is None
+    service.stop()
+    await running
+    assert service.waiting_for() == ["it is stopping"]
+    desk.close()

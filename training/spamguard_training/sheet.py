@@ -274,7 +274,8 @@ body { font: 15px/1.5 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft Y
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 0.3rem; }
 p, figcaption { color: var(--soft); margin: 0.2rem 0 0.6rem; max-width: 46rem; } figcaption { font-size: 0.85rem; }
 .warning { color: var(--warn); border-left: 3px solid; padding-left: 0.7rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; margin-bottom: 1rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.2rem 0.8rem 0.2rem 0; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 500; }

@@ -61,6 +61,15 @@ def test_the_exporter_exports_exactly_the_table() -> None:
     assert exported == {(metric.name, metric.kind, metric.sentence) for metric in METRICS}
 
 
+def test_a_gauge_shows_nothing_before_it_has_a_number() -> None:
+    metrics = PrometheusMetrics()
+    sample = metrics.registry.get_sample_value
+    assert sample("spamguard_lists_read") is None and sample("spamguard_late_total") == 0
+    metrics.gauge("spamguard_lists_read", 0)
+    metrics.gauge_from("spamguard_ready", lambda: 0.0)
+    assert (sample("spamguard_lists_read"), sample("spamguard_ready")) == (0, 0)
+
+
 def test_what_is_counted_comes_out_at_the_exporter() -> None:
     metrics = PrometheusMetrics()
     metrics.count("spamguard_dead_letters_total", reason="empty")

@@ -50,6 +50,20 @@ def test_what_cannot_be_done_is_said_with_the_next_step(spamguard: Spamguard, el
     assert spamguard("gateway", "--no-kafka").code == 3
 
 
+def test_a_key_is_made_for_accounts_and_the_list_says_for_which(spamguard: Spamguard, elsewhere: Path) -> None:
+    made = spamguard("gateway", "keys", "add", "codes", "--tenant", "acme", "--account", "acme-codes")
+    assert made.code == 0 and "vouches for acme-codes" in made.err
+    assert "vouches for any account" in spamguard("gateway", "keys", "add", "smsc", "--any-tenant", "--any-account").err
+    assert "vouches for no account" in spamguard("gateway", "keys", "add", "trial", "--tenant", "acme").err
+    kept = json.loads((elsewhere / "spamguard-keys.json").read_text())
+    assert [(one["accounts"], one["any_account"]) for one in kept] == [(["acme-codes"], False), ([], True), ([], False)]
+    listed = spamguard("gateway", "keys", "list").lines[1:4]
+    assert ["acme-codes" in listed[0], "any account" in listed[1], "none" in listed[2]] == [True] * 3
+    assert spamguard("gateway", "keys", "add", "n", "--tenant", "t", "--account", "a", "--any-account").code == 2
+    forged = spamguard("gateway", "keys", "add", "n", "--tenant", "t", "--account", "acme/10690001")
+    assert forged.code == 2 and "no /" in forged.err
+
+
 def test_an_address_that_is_taken_is_said(spamguard: Spamguard) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

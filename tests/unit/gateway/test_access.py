@@ -4,7 +4,8 @@ import pytest
 
 from spamguard.core.keys import ApiKey, holder_of, new_key
 from spamguard.gateway import access
-from spamguard.gateway.access import Access, Refused
+from spamguard.gateway.access import Access, Refused, of_accounts
+from spamguard.types import DefectiveMessage, Message
 
 GOOD = new_key(bytes(range(38)))
 KEPT = ApiKey(id=GOOD.id, name="good", digest=GOOD.digest, tenants=("acme",), messages_per_s=10.0)
@@ -88,3 +89,36 @@ def test_a_key_has_a_second_of_messages_at_once_and_then_its_rate(door: Access, 
         door.take(KEPT, 1)
     clock.at_s += 0.2
     door.take(KEPT, 1)
+
+
+CLAIMS = [
+    Message(message_id="codes", account="acme-codes"),
+    Message(message_id="none"),
+    Message(message_id="empty", account=""),
+]
+FORGED = DefectiveMessage(message_id="forged", account="the-bank", defects=("text",))
+
+
+def bound(*accounts: str, any_account: bool = False) -> ApiKey:
+    return ApiKey(id="1", name="n", digest="", accounts=accounts, any_account=any_account)
+
+
+def test_a_key_states_the_accounts_it_was_made_for_and_no_others() -> None:
+    assert [one.account for one in of_accounts(CLAIMS, bound("acme-codes"))] == ["acme-codes"] * 3
+    two = of_accounts(CLAIMS, bound("acme-news", "acme-codes"))
+    assert [one.account for one in two] == ["acme-codes", None, None], "of several none is meant by saying nothing"
+    for claim in ("the-bank", "ACME-CODES", " acme-codes", "acme-codes/10690001"):
+        with pytest.raises(Refused) as caught:
+            of_accounts([*CLAIMS, Message(message_id="m", account=claim)], bound("acme-codes"))
+        assert (caught.value.kind, caught.value.places) == ("other-account", (3,))
+
+
+def test_a_key_without_accounts_vouches_for_none_and_loses_no_message() -> None:
+    judged = of_accounts([*CLAIMS, FORGED], bound())
+    assert [one.account or None for one in judged] == [None] * 4
+    assert [getattr(one, "defects", ()) for one in judged] == [("account",), (), (), ("account", "text")]
+    assert [one.message_id for one in judged] == ["codes", "none", "empty", "forged"]
+
+
+def test_a_key_whose_holder_authenticates_accounts_itself_is_believed() -> None:
+    assert of_accounts([*CLAIMS, FORGED], bound(any_account=True)) == [*CLAIMS, FORGED]
