@@ -227,12 +227,14 @@ class ReviewService:
         admin = broker.admin()
         wanted = (settings.review_topic, settings.released_topic, settings.labels_topic)
         try:
-            partitions = await admin.partitions((*wanted, settings.shadow_topic))
+            partitions = await admin.partitions((*wanted, settings.shadow_topic, settings.lists_topic))
         finally:
             await admin.close()
         missing = [topic for topic in wanted if topic not in partitions]
         if missing:
             raise TopicUnfit(detail="; ".join(f"{topic} does not exist" for topic in missing))
+        if settings.lists_topic not in partitions:
+            log.warning("review_lists_unpublished", topic=settings.lists_topic, step="spamguard check --create-topics")
         shadow = settings.shadow_topic if settings.shadow_topic in partitions else None
         consumer = broker.consumer([settings.review_topic, *([shadow] if shadow else [])], group=settings.review_group)
         self._loop = StreamLoop(
@@ -249,6 +251,7 @@ class ReviewService:
             producer,
             released_topic=settings.released_topic,
             labels_topic=settings.labels_topic,
+            lists_topic=settings.lists_topic,
             partitions=partitions,
             metrics=self.metrics,
         )
@@ -341,7 +344,8 @@ def demo_service(settings: Settings) -> Iterator[ReviewService]:
     try:
         mine = demo_settings(settings, folder)
         desk = demo_desk(folder, settings)
-        broker = MemoryBroker(dict.fromkeys((mine.review_topic, mine.released_topic, mine.labels_topic), 1))
+        topics = (mine.review_topic, mine.released_topic, mine.labels_topic, mine.lists_topic)
+        broker = MemoryBroker(dict.fromkeys(topics, 1))
         try:
             yield ReviewService(mine, desk, broker=broker, traffic=demo_traffic(mine))
         finally:

@@ -82,6 +82,7 @@ def test_a_release_survives_kill_9_at_any_moment(tmp_path: Path, moment: str) ->
         broker.producer(),
         released_topic="sms.released",
         labels_topic="sms.labels",
+        lists_topic="sms.lists",
         partitions=TOPICS,
         metrics=MemoryMetrics(),
     )

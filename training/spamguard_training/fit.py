@@ -24,6 +24,7 @@ from spamguard.core.features import View
 from spamguard.core.normalize import normalize_batch
 from spamguard.core.scorer import ModelArrays, ViewArrays
 from spamguard.types import Category
+from spamguard_training.cores import spread
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
 from spamguard_training.padding import padded
@@ -76,7 +77,12 @@ class Fitted(NamedTuple):
 
 def normalized(texts: Sequence[str]) -> list[str]:
     """Return all texts normalised, in order."""
-    return [done for first in range(0, len(texts), _CHUNK) for done in normalize_batch(texts[first : first + _CHUNK])]
+    chunks = (texts[first : first + _CHUNK] for first in range(0, len(texts), _CHUNK))
+    return [done for part in spread(_normalize, None, chunks, messages=len(texts)) for done in part]
+
+
+def _normalize(_: None, texts: Sequence[str]) -> list[str]:
+    return normalize_batch(texts)
 
 
 def fold_of(group: str, folds: int, seed: int) -> int:

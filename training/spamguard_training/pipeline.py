@@ -5,8 +5,10 @@ the rest is scikit-learn: TfidfTransformer per view, side by side, and a linear 
 people who retrain and inspect; the service loads the arrays that `export` takes out of it.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,69 +21,155 @@ from sklearn.svm import LinearSVC
 
 from spamguard.core.features import Grams, Keys, KeyTable, View, code_points, count, marker_ids, read, word_numbers
 from spamguard.core.tokenizer import tokenize
+from spamguard_training.cores import spread
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most
 
 Texts = Sequence[str]
+_LINE_BREAK: Final = 0x0A
 
 
-def _chunks(texts: Texts) -> Iterator[tuple[int, Texts]]:
+def _chunks(texts: Texts) -> Iterator[Texts]:
     for first in range(0, len(texts), CHUNK):
-        yield first, texts[first : first + CHUNK]
+        yield texts[first : first + CHUNK]
 
 
-def _frequent(symbols: NDArray[Any], groups: NDArray[np.int64], least: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the distinct symbols that occur in at least `least` groups, and in how many each does."""
-    order = np.lexsort((groups, symbols))
-    symbols, groups = symbols[order], groups[order]
-    fresh = np.concatenate(([True], (symbols[1:] != symbols[:-1]) | (groups[1:] != groups[:-1])))[: len(symbols)]
-    distinct, frequency = np.unique(symbols[fresh], return_counts=True)
-    return distinct[frequency >= least], frequency[frequency >= least]
+class _Chunk(NamedTuple):
+    """Some whole groups: their texts, and the group of each, a group's texts side by side."""
+
+    texts: Texts
+    groups: NDArray[np.int64]
 
 
-def _whole_groups(groups: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield the places of all texts, about a chunk at a time and no group in two of them."""
+def _whole_groups(texts: Texts, groups: NDArray[np.int64]) -> Iterator[_Chunk]:
+    """Yield all texts, about a chunk at a time and no group in two of them."""
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.concatenate(([True], groups[order][1:] != groups[order][:-1])))[: len(order)]
     first = 0
     while first < len(order):
         at = int(np.searchsorted(starts, first + CHUNK, side="left"))
         last = int(starts[at]) if at < len(starts) else len(order)
-        yield order[first:last]
+        places = order[first:last]
+        yield _Chunk([texts[place] for place in places.tolist()], groups[places])
         first = last
 
 
-class _GroupCounts:
-    """In how many groups does each key occur? Fed whole groups, it keeps a number a key and not every occurrence."""
+def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each number once, in order. `np.unique` hashes them, which takes seven times as long as sorting."""
+    numbers = np.sort(numbers, kind="stable")
+    return numbers[np.concatenate(([True], numbers[1:] != numbers[:-1]))[: len(numbers)]]
+
+
+class _Alphabet(NamedTuple):
+    """In how many groups each word and each character occurs."""
+
+    words: Mapping[str, int]
+    characters: Mapping[int, int]
+
+
+def _spell(views: Sequence[View], chunk: _Chunk) -> _Alphabet:
+    """Count the groups of each word and of each character, as far as the views read them."""
+    words: Counter[str] = Counter()
+    characters: Counter[int] = Counter()
+    if any(view.reads_words for view in views):
+        mine: set[str] = set()
+        for text, ends in zip(chunk.texts, np.diff(chunk.groups, append=-1) != 0, strict=True):
+            mine.update(tokenize(text))
+            if ends:
+                words.update(mine)
+                mine.clear()
+    if not all(view.reads_words for view in views):
+        codes = code_points(chunk.texts)
+        rows = np.minimum(np.cumsum(codes == _LINE_BREAK), len(chunk.groups) - 1)
+        numbers = np.cumsum(np.diff(chunk.groups, prepend=-1) != 0)  # small ones: a code and a group share an integer
+        distinct = _distinct(codes.astype(np.int64) << 32 | numbers[rows]) >> 32
+        characters.update(distinct.tolist())
+    return _Alphabet(words, characters)
+
+
+class _Reader:
+    """Turns texts into n-grams of some views; what it looks things up in is made once a process."""
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        word_ids: Mapping[str, int],
+        symbols: Mapping[str, tuple[NDArray[np.uint32], NDArray[np.uint16]]],
+    ) -> None:
+        self.views = views
+        self._word_ids = word_ids
+        self._symbols = symbols  # by view: code points, and what they stand for
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        return word_numbers(self._word_ids)
+
+    @cached_property
+    def _tables(self) -> Mapping[str, NDArray[np.uint16]]:
+        tables = {}
+        for name, (codes, symbols) in self._symbols.items():
+            tables[name] = np.zeros(0x110000, dtype=np.uint16)
+            tables[name][codes] = symbols
+        return tables
+
+    def grams(self, texts: Texts) -> list[Grams]:
+        """Return each view's n-grams."""
+        markers = {view.name: marker_ids(view, self._word_ids) for view in self.views}
+        return [found.grams for found in read(texts, self.views, self._numbers, self._tables, markers)]
+
+
+class _Frequencies(NamedTuple):
+    """In how many groups, and in how many messages, each key occurs; keys are sorted."""
+
+    keys: Keys
+    groups: NDArray[np.int32]
+    messages: NDArray[np.int32]
+
+
+def _frequencies(reader: _Reader, chunk: _Chunk) -> list[_Frequencies]:
+    """Return what each view counts in some whole groups."""
+    return [_occurrences(found.keys, found.rows, chunk.groups) for found in reader.grams(chunk.texts)]
+
+
+def _occurrences(keys: Keys, rows: NDArray[np.int64], groups: NDArray[np.int64]) -> _Frequencies:
+    """Count the groups and messages of each key; `groups` of the messages, a group's messages side by side."""
+    distinct, places = np.unique(keys, return_inverse=True)
+    bits = len(groups).bit_length()
+    both = _distinct(places << bits | rows)
+    places, of_place = both >> bits, groups[both & ((1 << bits) - 1)]
+    fresh = np.concatenate(([True], (places[1:] != places[:-1]) | (of_place[1:] != of_place[:-1])))[: len(places)]
+    in_groups, in_messages = (np.bincount(found, minlength=len(distinct)) for found in (places[fresh], places))
+    return _Frequencies(distinct, in_groups.astype(np.int32), in_messages.astype(np.int32))
+
+
+class _Totals:
+    """Adds frequencies up: fed whole groups, it keeps two numbers a key and not every occurrence."""
 
     def __init__(self) -> None:
-        self._keys: Keys = np.zeros(0, dtype=np.uint64)
-        self._numbers: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
-        self._waiting: list[tuple[Keys, NDArray[np.int32]]] = []
-        self._size = 0
+        self._parts = [_Frequencies(np.zeros(0, dtype=np.uint64), *(np.zeros(0, dtype=np.int32) for _ in range(2)))]
+        self._waiting = 0
 
-    def add(self, keys: Keys, groups: NDArray[np.int64]) -> None:
-        """Count the keys of some whole groups."""
-        distinct, numbers = _frequent(keys, groups, 1)
-        self._waiting.append((distinct.astype(np.uint64), numbers.astype(np.int32)))
-        self._size += len(distinct)
-        if self._size > max(1 << 20, len(self._keys)):  # so that every key is merged a few times, not with every chunk
-            self._merge()
+    def add(self, found: _Frequencies) -> None:
+        """Count what was found in some whole groups."""
+        self._parts.append(found)
+        self._waiting += len(found.keys)
+        if self._waiting > max(
+            1 << 20, len(self._parts[0].keys)
+        ):  # every key is merged a few times, not with each chunk
+            self.merged()
 
-    def _merge(self) -> None:
-        parts = [(self._keys, self._numbers), *self._waiting]
-        keys, numbers = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
+    def merged(self) -> _Frequencies:
+        """Return the sums so far."""
+        keys = np.concatenate([part.keys for part in self._parts])
         order = np.argsort(keys, kind="stable")
-        keys, numbers = keys[order], numbers[order]
+        keys = keys[order]
         starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))[: len(keys)]
-        self._keys = keys[starts]
-        self._numbers = np.add.reduceat(numbers, starts) if len(starts) else numbers
-        self._waiting, self._size = [], 0
-
-    def frequent(self, least: int) -> Keys:
-        """Return the keys of at least so many groups, in order."""
-        self._merge()
-        return self._keys[self._numbers >= least]
+        sums = []
+        for name in ("groups", "messages"):
+            numbers = np.concatenate([getattr(part, name) for part in self._parts])[order]
+            sums.append(np.add.reduceat(numbers, starts) if len(starts) else numbers)
+        self._parts, self._waiting = [_Frequencies(keys[starts], *sums)], 0
+        return self._parts[0]
 
 
 class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -98,39 +186,19 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, texts: Texts, y: object = None, *, groups: NDArray[np.int64] | None = None) -> Self:
         """Learn which n-grams are features; without groups every message is its own."""
-        groups = np.arange(len(texts)) if groups is None else groups
-        self.word_ids_: dict[str, int] = {}
-        if self.view.reads_words:
-            self._fit_words(texts, groups)
-        else:
-            self._fit_symbols(texts, groups)
-        running = _GroupCounts()
-        for places in _whole_groups(groups):
-            found = self._grams([texts[place] for place in places.tolist()])
-            running.add(found.keys, groups[places][found.rows])
-        self.keys_ = running.frequent(self.least_groups)
-        self.table_ = KeyTable(self.keys_)
+        learn([self], texts, np.arange(len(texts)) if groups is None else groups)
         return self
 
-    def _fit_words(self, texts: Texts, groups: NDArray[np.int64]) -> None:
-        seen: dict[str, set[int]] = {}
-        for text, group in zip(texts, groups.tolist(), strict=True):
-            for word in set(tokenize(text)):
-                known = seen.setdefault(word, set())
-                if len(known) < self.least_groups:
-                    known.add(group)
-        self.words_ = sorted(word for word, known in seen.items() if len(known) >= self.least_groups and word != " ")
-        self.word_ids_ = {word: number for number, word in enumerate(self.words_, start=1)}
-
-    def _fit_symbols(self, texts: Texts, groups: NDArray[np.int64]) -> None:
-        pairs = []
-        for first, chunk in _chunks(texts):
-            codes = code_points(chunk)
-            rows = first + np.cumsum(codes == 0x0A)
-            pairs.append(np.unique(codes.astype(np.int64) << 32 | groups[np.minimum(rows, len(groups) - 1)]))
-        both = np.unique(np.concatenate(pairs))
-        codes, _ = _frequent(both >> 32, both & 0xFFFFFFFF, self.least_groups)
-        codes = codes[codes != 0x0A].astype(np.uint32)
+    def spell(self, alphabet: _Alphabet) -> None:
+        """Give a number to each word or character of enough groups."""
+        self.word_ids_: dict[str, int] = {}
+        if self.view.reads_words:
+            enough = (word for word, groups in alphabet.words.items() if groups >= self.least_groups)
+            self.words_ = sorted(word for word in enough if word != " ")
+            self.word_ids_ = {word: number for number, word in enumerate(self.words_, start=1)}
+            return
+        frequent = (code for code, groups in alphabet.characters.items() if groups >= self.least_groups)
+        codes = np.array(sorted(code for code in frequent if code != _LINE_BREAK), dtype=np.uint32)
         if self.sounds is None:
             self.codes_, self.symbols_ = codes, np.arange(1, len(codes) + 1, dtype=np.uint16)
         else:
@@ -139,23 +207,57 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             numbers = {sound: number for number, sound in enumerate(sorted(set(sound_of.values())), start=1)}
             self.codes_ = np.array(sorted(sound_of), dtype=np.uint32)
             self.symbols_ = np.array([numbers[sound_of[code]] for code in self.codes_.tolist()], dtype=np.uint16)
-        self.symbol_table_ = np.zeros(0x110000, dtype=np.uint16)
-        self.symbol_table_[self.codes_] = self.symbols_
 
-    def _grams(self, texts: Texts) -> Grams:
-        tables = {} if self.view.reads_words else {self.view.name: self.symbol_table_}
-        markers = {self.view.name: marker_ids(self.view, self.word_ids_)}
-        return next(read(texts, [self.view], word_numbers(self.word_ids_), tables, markers)).grams
+    def choose(self, found: _Frequencies) -> None:
+        """Keep the keys of enough groups, and in how many messages each occurs."""
+        enough = found.groups >= self.least_groups
+        self.keys_ = found.keys[enough]
+        self.messages_ = found.messages[enough]
+        self.distinct_ = len(found.keys)  #: before the choice
+        self.table_ = KeyTable(self.keys_)
 
     def transform(self, texts: Texts) -> sp.csr_matrix:
         """Return counts of shape (len(texts), number of features)."""
-        parts = []
-        for _, chunk in _chunks(texts):
-            found = self._grams(chunk)
-            rows, features, counts = count(found.rows, self.table_.find(found.keys), len(self.keys_))
-            shape = (len(chunk), len(self.keys_))
-            parts.append(sp.csr_matrix((counts.astype(np.float64), (rows, features)), shape=shape))
+        reader = _reader([self])
+        parts = [_counted(reader.grams(chunk)[0], self.table_, len(self.keys_), len(chunk)) for chunk in _chunks(texts)]
         return sp.vstack(parts, format="csr") if parts else sp.csr_matrix((0, len(self.keys_)))
+
+
+def _counted(found: Grams, table: KeyTable, features: int, messages: int) -> sp.csr_matrix:
+    """Return how often each message holds each feature."""
+    rows, columns, counts = count(found.rows, table.find(found.keys), features)
+    return sp.csr_matrix((counts.astype(np.float64), (rows, columns)), shape=(messages, features))
+
+
+def _reader(counters: Sequence[ViewCounts]) -> _Reader:
+    """Return a reader of all views at once; those that read words have learnt the same ones."""
+    return _Reader(
+        [counter.view for counter in counters],
+        next((counter.word_ids_ for counter in counters if counter.view.reads_words), {}),
+        {counter.view.name: (counter.codes_, counter.symbols_) for counter in counters if not counter.view.reads_words},
+    )
+
+
+def learn(counters: Sequence[ViewCounts], texts: Texts, groups: NDArray[np.int64]) -> None:
+    """Fit all views together, on all cores: first the words and characters, then the n-grams of those.
+
+    What is kept is a number a word and two an n-gram; messages are read a chunk at a time.
+    """
+    views = [counter.view for counter in counters]
+    words: Counter[str] = Counter()
+    characters: Counter[int] = Counter()
+    for found in spread(_spell, views, _whole_groups(texts, groups), messages=len(texts)):
+        words.update(found.words)
+        characters.update(found.characters)
+    for counter in counters:
+        counter.spell(_Alphabet(words, characters))
+    totals = [_Totals() for _ in counters]
+    for parts in spread(_frequencies, _reader(counters), _whole_groups(texts, groups), messages=len(texts)):
+        for total, part in zip(totals, parts, strict=True):
+            total.add(part)
+    for place, counter in enumerate(counters):
+        counter.choose(totals[place].merged())
+        totals[place] = _Totals()  # the many keys that are no feature are let go before the next view's are sorted
 
 
 def feature_union(views: Sequence[View], sounds: dict[str, str] | None = None, least_groups: int = 3) -> FeatureUnion:
@@ -176,16 +278,67 @@ def feature_union(views: Sequence[View], sounds: dict[str, str] | None = None, l
     )
 
 
+class _Weigher(NamedTuple):
+    """The fitted features of all views."""
+
+    reader: _Reader
+    tables: Sequence[KeyTable]
+    sizes: Sequence[int]
+    tfidf: Sequence[TfidfTransformer]
+
+
+class _Rows(NamedTuple):
+    """Some rows of the matrix."""
+
+    values: NDArray[np.float64]
+    columns: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+
+
+def _weigh(weigher: _Weigher, texts: Texts) -> _Rows:
+    """Return texts as rows of the matrix, the views side by side."""
+    views = zip(weigher.reader.grams(texts), weigher.tables, weigher.sizes, weigher.tfidf, strict=True)
+    parts = [
+        tfidf.transform(_counted(found, table, size, len(texts)), copy=False) for found, table, size, tfidf in views
+    ]
+    rows = sp.hstack(parts, format="csr")
+    return _Rows(rows.data, rows.indices.astype(np.int32, copy=False), np.diff(rows.indptr).astype(np.int64))
+
+
+def _learn_idf(tfidf: TfidfTransformer, counter: ViewCounts, messages: int) -> None:
+    """Fit a TfidfTransformer as scikit-learn would, but from the frequencies that are known already."""
+    idf = np.log(np.full(len(counter.keys_), messages + 1.0) / (counter.messages_ + 1.0)) + 1.0
+    #: the stored precision: what is measured is what is served
+    tfidf.idf_ = idf.astype(np.float32).astype(np.float64)
+    tfidf.n_features_in_ = len(counter.keys_)
+
+
 def fit_features(union: FeatureUnion, texts: Texts, groups: NDArray[np.int64]) -> sp.csr_matrix:
-    """Fit the features with their groups (which FeatureUnion cannot pass on) and return the matrix."""
-    parts = []
-    for _, steps in union.transformer_list:
-        counts = steps.named_steps["counts"].fit(texts, groups=groups).transform(texts)
-        tfidf = steps.named_steps["tfidf"].fit(counts)
-        #: the stored precision: what is measured is what is served
-        tfidf.idf_ = tfidf.idf_.astype(np.float32).astype(np.float64)
-        parts.append(tfidf.transform(counts))
-    return sp.hstack(parts, format="csr")
+    """Fit the features with their groups (which FeatureUnion cannot pass on) and return the matrix.
+
+    The same numbers, to the last bit, as scikit-learn's steps one after the other; but no step's whole matrix stands
+    in memory beside the next one's: how many values there will be is known from counting, so each is written once,
+    where it stays.
+    """
+    steps = [steps.named_steps for _, steps in union.transformer_list]
+    counters = [of_view["counts"] for of_view in steps]
+    learn(counters, texts, groups)
+    for of_view, counter in zip(steps, counters, strict=True):
+        _learn_idf(of_view["tfidf"], counter, len(texts))
+    sizes = [len(counter.keys_) for counter in counters]
+    total = sum(int(counter.messages_.sum(dtype=np.int64)) for counter in counters)
+    values, columns = np.empty(total), np.empty(total, dtype=np.int32)
+    ends = np.zeros(len(texts) + 1, dtype=np.int32 if total < 1 << 31 else np.int64)
+    weigher = _Weigher(
+        _reader(counters), [counter.table_ for counter in counters], sizes, [of_view["tfidf"] for of_view in steps]
+    )
+    row = 0
+    for part in spread(_weigh, weigher, _chunks(texts), messages=len(texts)):
+        first, last = int(ends[row]), int(ends[row]) + len(part.values)
+        values[first:last], columns[first:last] = part.values, part.columns
+        ends[row + 1 : row + 1 + len(part.lengths)] = first + np.cumsum(part.lengths)
+        row += len(part.lengths)
+    return sp.csr_matrix((values, columns, ends), shape=(len(texts), sum(sizes)))
 
 
 def classifier(name: str, strength: float, seed: int = 0) -> Any:

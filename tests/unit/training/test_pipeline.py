@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 import joblib
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfTransformer
-from spamguard_training import pipeline
+from spamguard_training import cores, pipeline
 from spamguard_training.corpus import Row
 from spamguard_training.pipeline import ViewCounts, classifier, feature_union, fit_features
 
-from spamguard.core.features import CHARS, SOUNDS, WORDS, View
+from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
 from spamguard.core.normalize import normalize_batch
 from spamguard.core.tokenizer import tokenize
 from tests.conftest import SYLLABLES, Trained, train
@@ -122,6 +123,30 @@ def test_the_features_are_scikit_learns_tfidf_at_stored_precision(
     np.testing.assert_array_equal(matrix.toarray(), union.transform(canonical).toarray())
     idf = union.transformer_list[0][1].named_steps["tfidf"].idf_
     assert (idf == idf.astype(np.float32)).all()
+
+
+def test_one_core_and_two_give_the_matrix_of_scikit_learns_own_steps_to_the_last_bit(
+    canonical: list[str], groups: np.ndarray[tuple[int], np.dtype[np.int64]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [WORDS, CROSSED, CHARS]
+    parts = []
+    for view in views:
+        counts = ViewCounts(view, least_groups=LEAST).fit(canonical, groups=groups).transform(canonical)
+        tfidf = TfidfTransformer(sublinear_tf=True).fit(counts)
+        tfidf.idf_ = tfidf.idf_.astype(np.float32).astype(np.float64)
+        parts.append(tfidf.transform(counts))
+    expected = sp.hstack(parts, format="csr")
+    monkeypatch.setattr(pipeline, "CHUNK", 50)
+    for many in (1, 2):
+        monkeypatch.setattr(cores, "WORTH_IT", 1)
+        monkeypatch.setattr(cores, "cores", lambda many=many: many)
+        matrix = fit_features(feature_union(views, least_groups=LEAST), canonical, groups)
+        for one, other in (
+            (matrix.data, expected.data),
+            (matrix.indices, expected.indices),
+            (matrix.indptr, expected.indptr),
+        ):
+            assert one.tobytes() == other.tobytes()
 
 
 def test_a_fitted_pipeline_survives_joblib(
