@@ -31,8 +31,8 @@ HOLDOUT: Final = 0.3
 RECIPE: Final = """
 name = "year"
 folds = 2
-budget = 0.05
-review_budget = 0.1
+budget = 0.02
+review_budget = 0.05
 kind_features = 2000
 [[candidates]]
 classifier = "logistic"
