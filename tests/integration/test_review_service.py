@@ -24,7 +24,11 @@ from tests.reviewing import copy_of
 
 def settings_of(tmp_path: Path, **changed: Any) -> Settings:
     """Return settings with a database in a folder."""
-    return config.load({"review_database": f"sqlite:///{tmp_path}/review.db", **changed}, environ={})
+    given = {
+        "review_database": f"sqlite:///{tmp_path}/review.db",
+        "review_second_share": 0.0,
+    }  # no label waits for a second reader
+    return config.load(given | changed, environ={})
 
 
 async def until_stored(desk: Desk, who: Person, number: int) -> None:
