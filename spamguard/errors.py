@@ -38,6 +38,12 @@ class ModelNotFound(SpamguardError):
     exit_code = 4
 
 
+class NobodyAppointed(ModelNotFound):
+    """No model in {folder} is the {alias} yet. `spamguard models list` shows what is there,
+    `spamguard models promote NAME/VERSION --as {alias} --reason "…"` makes one of them the {alias}.
+    """
+
+
 class ModelRejected(SpamguardError):
     """The model at {path} was refused: {detail}. Restore it from its source or train it again;
     `spamguard models verify` checks every file.

@@ -15,6 +15,7 @@ HEIGHT: Final = 7
 SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 HERE: Final = '{job=~"$job", instance=~"$instance"}'
 DECISIONS: Final = "spamguard_decisions_total"
+REQUESTS: Final = "spamguard_gateway_requests_total"
 
 
 class Panel(NamedTuple):
@@ -48,14 +49,15 @@ def _quantile(quantile: float, histogram: str) -> str:
 
 
 _WOULD_BLOCK: Final = 'reason=~"spam_score|list_block|opted_out|observed|allow_all|review_unavailable"'
+_REFUSED: Final = 'status!="200"'
 _ZERO_IS_BAD: Final = ((None, "red"), (1.0, "green"))
 _ANY_IS_BAD: Final = ((None, "green"), (0.001, "red"))
 
 PANELS: Final = (
-    Panel("Ready workers", "None: nobody filters. Fewer than you started: ask /readyz of the missing one.",
-          {"ready": f"sum(spamguard_ready{HERE})"}, width=4, kind="stat", steps=_ZERO_IS_BAD),
+    Panel("Ready, by job", "Workers, gateways, review. Fewer than you started: ask /readyz of the missing one.",
+          {"{{job}}": f"sum by (job) (spamguard_ready{HERE})"}, width=4, kind="stat", steps=_ZERO_IS_BAD),
     Panel("Partitions held", "Fewer than the inbound topic has: a rebalance goes on, or nobody reads some of them.",
-          {"held": f"sum(spamguard_assigned_partitions{HERE})"}, width=4, kind="stat", steps=_ZERO_IS_BAD),
+          {"{{job}}": f"sum by (job) (spamguard_assigned_partitions{HERE})"}, width=4, kind="stat", steps=_ZERO_IS_BAD),
     Panel("Enforcing workers", "Workers whose blocks bind; the others observe. A mixture is a restart left half-way.",
           {"enforcing": f"sum(spamguard_enforcing{HERE})"}, width=4, kind="stat"),
     Panel("Degraded in the last hour", "Messages that passed because judging or the review copy failed; should be 0.",
@@ -112,6 +114,11 @@ PANELS: Final = (
     Panel("HTTP, not as it should be", "Unanswered at the deadline; records that Kafka did not take.",
           {"unanswered": _rate("spamguard_gateway_unanswered_total"),
            "unpublished: {{topic}}": _rate("spamguard_gateway_unpublished_total", "topic")}, unit="ops"),
+    Panel("HTTP, share refused", "503: too much waits, start another gateway. 429: a key is too fast. 401, 403: keys.",
+          {"{{status}}": f"{_rate(REQUESTS, 'status', _REFUSED)} / on() group_left() {_rate(REQUESTS)}"},
+          unit="percentunit"),
+    Panel("HTTP, messages waiting", "By gateway. At gateway_max_waiting (5,000 by default) callers are refused.",
+          {"{{instance}}": f"max by (instance) (spamguard_gateway_waiting{HERE})"}),
     Panel("Models and releases", "Workers by what they run; two lines are a rolling restart, or one left half-way.",
           {"{{model}}, spamguard {{code_version}}": f"sum by (model, code_version) (spamguard_model_info{HERE})",
            "challenger {{model}}": f"sum by (model) (spamguard_shadow_info{HERE})"}),
@@ -136,9 +143,13 @@ PANELS: Final = (
     Panel("Has the traffic moved?", "Index of the last hour against the reference: below 0.1 calm, above 0.25 moved.",
           {"{{feature}}": f"max by (feature) (spamguard_drift_psi{HERE})",
            "messages counted": f"sum(spamguard_drift_messages{HERE}) / 1e6"}),
-    Panel("Waiting for people", "Items nobody has read, cases past their time, and releases that wait for Kafka.",
-          {"backlog": f"sum(spamguard_review_backlog{HERE})", "overdue cases": f"sum(spamguard_review_overdue{HERE})",
-           "to publish": f"sum(spamguard_review_outbox{HERE})"}),
+    Panel("Waiting for people", "Items nobody has read. One that only grows: more readers, or a lower lot share.",
+          {"backlog": f"max(spamguard_review_backlog{HERE})",
+           "a day ago": f"max(spamguard_review_backlog{HERE} offset 1d)"}),
+    Panel("Overdue cases", "Subscribers who should have had an answer by now; should be 0.",
+          {"overdue": f"max(spamguard_review_overdue{HERE})"}, width=4, kind="stat", steps=_ANY_IS_BAD),
+    Panel("Releases and labels to publish", "Above 0 for minutes: Kafka is away, and released messages wait.",
+          {"to publish": f"max(spamguard_review_outbox{HERE})"}, width=4, kind="stat", steps=_ANY_IS_BAD),
     Panel("Review copies taken", "What reaches the reviewers; unreadable records are named in the log.",
           {"stored": _rate("spamguard_review_copies_total"),
            "unreadable": _rate("spamguard_review_unreadable_total")}, unit="ops"),

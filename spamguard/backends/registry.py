@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from spamguard.core.manifest import FILE_NAME
-from spamguard.errors import AliasNotMoved, DataError, ModelNotFound, ModelRejected
+from spamguard.errors import AliasNotMoved, DataError, ModelNotFound, ModelRejected, NobodyAppointed
 
 ALIASES: Final = "aliases.json"
 HISTORY: Final = "history.jsonl"
@@ -186,7 +186,7 @@ def names(root: Path, name: str, folder: Path) -> bool:
 
 
 def resolve(reference: str, root: Path) -> Path:
-    """Return the folder of the model a reference means. Raises ModelNotFound."""
+    """Return the folder of the model a reference means. Raises ModelNotFound, for an alias NobodyAppointed."""
     direct = Path(reference)
     if (direct / FILE_NAME).is_file():
         return direct
@@ -196,6 +196,8 @@ def resolve(reference: str, root: Path) -> Path:
     versions = [folder for folder in model_folders(root) if folder.parent.name == target]
     if versions:
         return versions[-1]
+    if reference in (CHAMPION, CHALLENGER) and target == reference:
+        raise NobodyAppointed(folder=root, alias=reference)
     raise ModelNotFound(path=root / target)
 
 

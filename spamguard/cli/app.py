@@ -6,6 +6,8 @@ commands by a function `register(app)`; packages outside this one do the same th
 `spamguard.commands`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, NamedTuple
@@ -18,10 +20,11 @@ from spamguard.errors import MissingExtra
 
 ENTRY_POINTS: Final = "spamguard.commands"
 
+START: Final = "Start here"
 RUN: Final = "Run the filter"
+STEER: Final = "Steer it while it runs"
 REVIEW: Final = "Review and complaints"
-ASK: Final = "Ask it"
-MODELS: Final = "Models"
+MODELS: Final = "Models in use"
 TRAIN: Final = "Train and compare"
 
 
@@ -33,81 +36,35 @@ class Command(NamedTuple):
     module: str | None  #: where its `register` is; None for an entry point
 
 
+#: The sentences fit on one line of a terminal of 80 columns, so that the whole list can be taken in at a glance.
 COMMANDS: Final = {
-    "demo": Command(RUN, "Watch the filter at work on invented messages, here and now.", "spamguard.cli.demo"),
-    "check": Command(
-        RUN, "Check everything the service needs, one line each with the next step.", "spamguard.cli.check"
-    ),
+    "demo": Command(START, "Watch the filter at work on invented messages, here and now.", "spamguard.cli.demo"),
+    "explain": Command(START, "Show why a text gets its decision.", "spamguard.cli.explain"),
+    "score": Command(START, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
+    "check": Command(RUN, "Check what the service needs, with the next step for each.", "spamguard.cli.check"),
     "serve": Command(RUN, "Read messages from Kafka and publish decisions until stopped.", "spamguard.cli.serve"),
     "gateway": Command(RUN, "Answer HTTP requests for decisions until stopped.", "spamguard.cli.gateway"),
-    "allow-all": Command(
-        RUN, "Stop all blocking, on every worker within two seconds, and back.", "spamguard.cli.control"
-    ),
-    "mode": Command(
-        RUN, "Order observe or enforce, for all or for a tenant, while the workers run.", "spamguard.cli.control"
-    ),
-    "breaker": Command(
-        RUN, "Close the breaker that turned a tenant to observe, or turn all of them off.", "spamguard.cli.control"
-    ),
-    "policy": Command(
-        RUN, "Check a policy file, show what it says, and which decisions it would change.", "spamguard.cli.policy"
-    ),
-    "lists": Command(
-        RUN, "Block, allow or review senders, links, signatures, hosts, contacts, patterns.", "spamguard.cli.lists"
-    ),
-    "dead-letters": Command(RUN, "List and replay records that got no decision.", "spamguard.cli.dead_letters"),
-    "loadgen": Command(
-        RUN,
-        "Send invented traffic at a pace and report what the service decided, and how fast.",
-        "spamguard.cli.loadgen",
-    ),
     "config": Command(RUN, "Look at the settings.", "spamguard.cli.settings"),
-    "review": Command(
-        REVIEW,
-        "Serve the pages for reviewers and front-line staff, or look after their accounts.",
-        "spamguard.cli.review",
-    ),
+    "loadgen": Command(RUN, "Send invented traffic; report what was decided, lost and late.", "spamguard.cli.loadgen"),
+    "dead-letters": Command(RUN, "List and replay records that got no decision.", "spamguard.cli.dead_letters"),
+    "allow-all": Command(STEER, "Stop all blocking, on every worker, within two seconds.", "spamguard.cli.control"),
+    "mode": Command(STEER, "Switch to observe or enforce, for all or for one tenant.", "spamguard.cli.control"),
+    "breaker": Command(STEER, "Close a tenant's breaker, or turn all breakers off.", "spamguard.cli.control"),
+    "policy": Command(STEER, "Check a policy file, and show which decisions it would change.", "spamguard.cli.policy"),
+    "lists": Command(STEER, "Block, allow or review by sender, host, contact, pattern, ….", "spamguard.cli.lists"),
+    "review": Command(REVIEW, "Serve the pages for reviewers and front-line staff.", "spamguard.cli.review"),
     "labels": Command(REVIEW, "Write reviewers' verdicts as training rows.", "spamguard.cli.review"),
-    "audit": Command(
-        REVIEW, "Check the log of who did and saw what in the review application.", "spamguard.cli.review"
-    ),
-    "score": Command(ASK, "Judge texts, or a file of messages, without a broker.", "spamguard.cli.score"),
-    "explain": Command(ASK, "Show why a text gets its decision.", "spamguard.cli.explain"),
-    "replay": Command(
-        ASK, "Judge what was recorded with another model or policy, and show what would change.", "spamguard.cli.replay"
-    ),
-    "drift": Command(
-        ASK, "Show whether recorded traffic still looks like what the model was made for.", "spamguard.cli.drift"
-    ),
+    "audit": Command(REVIEW, "Check the log of who did and saw what in the review pages.", "spamguard.cli.review"),
     "models": Command(MODELS, "List, show, verify and sign models; say which one decides.", "spamguard.cli.models"),
-    "train": Command(
-        TRAIN,
-        "Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its "
-        "card.",
-        None,
-    ),
-    "evaluate": Command(
-        TRAIN,
-        "Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.",
-        None,
-    ),
-    "compare": Command(
-        TRAIN, "Compare two models on the same messages: who is right where, how sure that is, and what changes.", None
-    ),
-    "gate": Command(TRAIN, "Measure whether a model may become the champion, and keep the evidence for promote.", None),
-    "retrain": Command(
-        TRAIN,
-        "Train on corpora and exported labels, measure, and make the result the challenger: one command for cron.",
-        None,
-    ),
-    "cutoffs": Command(
-        TRAIN, "Show what each false-positive budget would have blocked, and the cutoff that costs least.", None
-    ),
-    "audit-labels": Command(
-        TRAIN,
-        "Find the labels that are most likely wrong, for a person to read, or collect what the person said.",
-        None,
-    ),
+    "replay": Command(MODELS, "Show what another model or policy would have decided.", "spamguard.cli.replay"),
+    "drift": Command(MODELS, "Show whether traffic still looks like what the model knows.", "spamguard.cli.drift"),
+    "train": Command(TRAIN, "Train a model from labelled messages, and write its card.", None),
+    "evaluate": Command(TRAIN, "Measure a model on labelled messages it has not seen.", None),
+    "compare": Command(TRAIN, "Compare two models on the same messages: who is right where.", None),
+    "gate": Command(TRAIN, "Measure whether a model may become the champion.", None),
+    "retrain": Command(TRAIN, "Train again, measure, make it the challenger: for cron.", None),
+    "cutoffs": Command(TRAIN, "Show what each budget blocks, and the cutoff that costs least.", None),
+    "audit-labels": Command(TRAIN, "Find the labels most likely wrong, for a person to read.", None),
 }
 #: Packages that two extras bring: the one that is meant has the command's name.
 SHARED: Final = frozenset(("starlette", "uvicorn"))
@@ -133,10 +90,12 @@ Begin with [bold]spamguard demo[/]. Settings come from options, else SPAMGUARD_�
 """
 _EPILOG: Final = """
 [bold]Exit codes[/]
-  0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings · 4 model
-  5 broker or topics · 6 data · 7 missing extra · 8 the gate is closed
-  9 another one is running · 10 review · 70 internal error
+  0 ok · 1 some inputs were errors, or messages lost · 2 usage · 3 settings
+  4 model · 5 broker or topics · 6 data · 7 missing extra · 8 gate closed
+  9 another one is running · 10 review · 70 a fault of ours · 130 Ctrl-C
 """
+#: What Python calls the types of options, and what a person does.
+_TYPE_WORDS: Final = {"str": "text", "int": "number", "float": "number", "Path": "path"}
 
 
 class CommandGroup(TyperGroup):
@@ -204,11 +163,26 @@ def _plain(command: Any, ctx: typer.Context) -> None:
 
 
 def _plain_flags(params: list[Any]) -> list[Any]:
-    """Return the parameters; a flag takes no value, so its help shows no <bool>."""
+    """Return the parameters: a flag takes no value, so its help shows no <bool>; arguments shout; types have words."""
     for param in params:
         if getattr(param, "is_flag", False) and param.metavar is None:
             param.metavar = ""
+        elif param.param_type_name == "argument" and param.metavar is None:
+            param.metavar = param.name.upper()
+        if not isinstance(getattr(param, "display_type_rich", None), partial | None):
+            param.display_type_rich = partial(_type_in_words, param.display_type_rich)
     return params
+
+
+def _type_in_words(told: Callable[..., str | None], ctx: Any) -> str | None:
+    """Return the type of a value for people: of many values that of one, and no bounds, which stand beside it."""
+    said = told(ctx=ctx)
+    if said is None or "|" in said:
+        return said
+    bare = said.strip("<>").removesuffix(" range")
+    repeated = bare.startswith("list[")
+    bare = bare.removeprefix("list[").removesuffix("]")
+    return f"<{_TYPE_WORDS.get(bare, bare)}>{'…' if repeated else ''}" if bare else said
 
 
 def _joined(text: str) -> str:

@@ -65,7 +65,7 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Check everything the service needs, one line each with the next step.
+    """Check what the service needs, with the next step for each.
 
     ✓ fine, ! worth a look, ✗ the service would not start. The exit code is that of the worst: 0 when there is no ✗,
     else 3 settings, 4 model, 5 broker or topics.
@@ -275,7 +275,7 @@ async def _compaction_finding(admin: Admin, topics: list[str]) -> Finding:
         step += next(iter(deleting))
         sentence = f"{told}: its records are deleted with age, and a worker that starts later would not know of them"
         return Finding(WARNING, "kept", f"{sentence}. Next, {step}")
-    return Finding(FINE, "kept", f"{', '.join(topics)} is compacted: the last record of every key stays")
+    return Finding(FINE, "kept", f"compacted, so that the last record of every key stays: {', '.join(topics)}")
 
 
 async def _clock_finding(settings: Settings, admin: Admin, now: datetime) -> Finding:

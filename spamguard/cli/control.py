@@ -10,7 +10,7 @@ import socket
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.table import Table
@@ -29,6 +29,31 @@ ControlTopic = Annotated[str | None, setting("control_topic", KAFKA)]
 ControlFileOption = Annotated[Path | None, setting("control_file")]
 Reason = Annotated[str, typer.Option("--reason", help="why; it is shown, logged and kept", show_default=False)]
 WhyNot = Annotated[str, typer.Option("--reason", help="why; it is shown, logged and kept", show_default=False)]
+_ALLOW_ALL_HELP: Final = """
+Stop all blocking, on every worker, within two seconds.
+
+Messages are still judged and say what they would have been. It holds, restarts included, until it is switched off.
+
+  $ spamguard allow-all on --reason "good messages are blocked"
+  $ spamguard allow-all on --reason "Kafka is away" --file        # on every worker's machine
+  $ spamguard allow-all off --reason "the old model is back"
+"""
+_MODE_HELP: Final = """
+Switch to observe or enforce, for all or for one tenant.
+
+Workers obey while they run. Observe allows everything and says what it would have been; enforce lets blocks bind.
+
+  $ spamguard mode observe --tenant acme --reason "a new customer"
+  $ spamguard mode default --tenant acme
+"""
+_BREAKER_HELP: Final = """
+Close a tenant's breaker, or turn all breakers off.
+
+A breaker turns a tenant to observe when its block rate jumps far above its own baseline. Closing one says that the spam
+is real.
+
+  $ spamguard breaker close --tenant acme --reason "a real campaign"
+"""
 Who = Annotated[str | None, typer.Option("--who", help="who orders it [dim](default: user@host)[/]")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="the messages of this tenant only")]
 Direction = Annotated[
@@ -39,22 +64,18 @@ ByFile = Annotated[bool, typer.Option("--file", help="act on this machine's cont
 
 def register(app: typer.Typer) -> None:
     """Add `allow-all`, `mode` and `breaker`."""
-    switch = typer.Typer(no_args_is_help=True, help="Stop all blocking, on every worker within two seconds, and back.")
+    switch = typer.Typer(no_args_is_help=True, help=_ALLOW_ALL_HELP)
     switch.command("on")(allow_all_on)
     switch.command("off")(allow_all_off)
     switch.command("status")(allow_all_status)
     app.add_typer(switch, name="allow-all")
-    mode = typer.Typer(
-        no_args_is_help=True, help="Order observe or enforce, for all or for a tenant, while the workers run."
-    )
+    mode = typer.Typer(no_args_is_help=True, help=_MODE_HELP)
     mode.command("observe")(observe)
     mode.command("enforce")(enforce)
     mode.command("default")(default_mode)
     mode.command("list")(list_modes)
     app.add_typer(mode, name="mode")
-    breaker = typer.Typer(
-        no_args_is_help=True, help="Close the breaker that turned a tenant to observe, or turn all of them off."
-    )
+    breaker = typer.Typer(no_args_is_help=True, help=_BREAKER_HELP)
     breaker.command("close")(close_breaker)
     breaker.command("on")(breaker_on)
     breaker.command("off")(breaker_off)

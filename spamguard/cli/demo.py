@@ -46,7 +46,8 @@ TEXT_CELLS: Final = 60
 #: A terminal of this width has room for the category.
 WIDE_CELLS: Final = 100
 #: Widths of a line's parts where no terminal limits it, in the order of `_cells`.
-LINE_CELLS: Final = (5, 6, 16, 9, SENDER_CELLS, 24, TEXT_CELLS)
+COLUMNS: Final = ("action", "score", "reason", "category", "sender", "clues", "text")
+LINE_CELLS: Final = (6, 6, 16, 9, SENDER_CELLS, 24, TEXT_CELLS)
 
 _DECISIONS: Final = msgspec.json.Decoder(Decision)
 
@@ -196,7 +197,8 @@ def _decisions_counted(host: str, port: int) -> int | None:
 def _shown(screen: Screen, expected: int) -> Iterator[Callable[[Seen], None]]:
     """Return who shows a decision: a live table on a terminal, else one line each."""
     if not screen.is_terminal:
-        yield lambda one: screen.say(_line(one))
+        screen.say(_line([Text(name) for name in COLUMNS]))
+        yield lambda one: screen.say(_line(_cells(one)))
         return
     latest: deque[Seen] = deque(maxlen=SHOWN)
     counts: Counter[Action] = Counter()
@@ -254,10 +256,10 @@ def _tally(counts: Counter[Action], expected: int) -> Text:
     )
 
 
-def _line(one: Seen) -> Text:
-    """Return a decision as one line of plain text, in columns of terminal cells."""
+def _line(cells: Sequence[Text]) -> Text:
+    """Return the cells of a decision as one line of plain text, in columns of terminal cells."""
     row = Text()
-    for cell, width in zip(_cells(one), LINE_CELLS, strict=True):
+    for cell, width in zip(cells, LINE_CELLS, strict=True):
         plain = shortened(cell.plain, width)
         row.append(plain, cell.style).append(" " * (width - cell_len(plain) + 2))
     row.rstrip()
@@ -291,7 +293,7 @@ def _print_ending(screen: Screen, ending: Ending, *, paced: bool) -> None:
         screen.say(f"{ending.fed - number} messages got no decision", "bold red")
     program = _program()
     screen.say("\nTry next", "bold")
-    for command in (f"explain {shlex.quote(_example(seen))}", "check"):
+    for command in (f"explain {shlex.quote(_example(seen))}", "review --demo", "check"):
         screen.print(f"  {program} {command}", soft_wrap=True)  # in one piece, to be copied
 
 

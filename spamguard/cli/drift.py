@@ -77,7 +77,7 @@ def drift(
     models: Models = None,
     as_json: Annotated[bool, typer.Option("--json", help="print every figure as JSON")] = False,
 ) -> None:
-    """Show whether recorded traffic still looks like what the model was made for.
+    """Show whether traffic still looks like what the model knows.
 
     The population stability index (PSI) of six features against the model's reference, or against calm traffic of your
     own, which tells more: below 0.1 is calm, above 0.25 something moved. It names the feature, the bins and the words

@@ -47,7 +47,14 @@ _FIGURES: Final = re.compile(r"(\d{2})\d+(?=\d{2}(?!\d))")
 def register(app: typer.Typer) -> None:
     """Add `lists add`, `remove`, `import`, `export`, `find` and `check`."""
     group = typer.Typer(
-        no_args_is_help=True, help="Block, allow or review senders, links, signatures, hosts, contacts, patterns."
+        no_args_is_help=True,
+        help="""Block, allow or review by sender, host, contact, pattern, ….
+
+Entries live on a topic that every worker and gateway reads; add, remove and find also work on a CSV file (--file).
+
+  $ spamguard lists add host evil.example --reason phishing --expires 2026-12-31
+  $ spamguard lists find "看 http://login.evil.example/x"
+""",
     )
     group.command("add")(add)
     group.command("remove")(remove)
@@ -184,7 +191,7 @@ def find(
     tenant: Annotated[str | None, typer.Option("--tenant", help="entries of this tenant only")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="entries of this owner only")] = None,
     kind: Annotated[ListKind | None, typer.Option("--kind", help="entries of this kind only")] = None,
-    most: Annotated[int, typer.Option("--most", help="how many to show", min=1)] = 50,
+    limit: Annotated[int, typer.Option("--limit", help="entries shown; all are counted", min=1)] = 50,
     show_numbers: ShowNumbers = False,
     file: ByFile = None,
     brokers: Brokers = None,
@@ -195,6 +202,8 @@ def find(
     Without TEXT all entries are listed. The exit code is 1 when there is none.
     """
     settings = config.load({"brokers": brokers, "lists_topic": lists_topic})
+    if file is not None and not file.exists():
+        raise DataError(detail=f"{printable(str(file))} cannot be read (No such file or directory)")
     ledger = _ledger(settings, file)
     found = [
         (identity, entry)
@@ -215,7 +224,7 @@ def find(
     for column in ("id", "action", "kind", "value", "tenant", "owner", "until", "reason"):
         table.add_column(column, overflow="fold", header_style=DIM)
     now_s = time.time()
-    for identity, entry in found[:most]:
+    for identity, entry in found[:limit]:
         value = shown(entry, whole=show_numbers)
         expired = bool(entry.expires) and _expired(entry, now_s)
         until = Text(f"{entry.expires} (expired)", DIM) if expired else Text(entry.expires or "–")
@@ -230,8 +239,8 @@ def find(
             printable(entry.reason),
         )
     screen.lay_out(table)
-    if len(found) > most:
-        screen.say(f"… and {len(found) - most:,} more: --most {len(found)}", DIM)
+    if len(found) > limit:
+        screen.say(f"… and {len(found) - limit:,} more: --limit {len(found)}", DIM)
 
 
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV file of entries")]) -> None:

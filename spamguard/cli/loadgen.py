@@ -63,11 +63,13 @@ def loadgen(
     inbound_topic: InboundTopic = None,
     decisions_topic: DecisionsTopic = None,
 ) -> None:
-    """Send invented traffic at a pace and report what the service decided, and how fast.
+    """Send invented traffic; report what was decided, lost and late.
 
     For trying out and sizing a cluster: the messages go into the inbound topic like any others (their tenant is
     "loadgen"), and their decisions into the decisions topic. Latency runs from handing a message to the producer until
     its decision is read. The exit code is 1 when a message was lost or refused.
+
+      $ spamguard loadgen --rate 1000 --seconds 60
     """
     for name in logs.CHATTY:  # what the client library complains of shows in the report
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -31,12 +31,22 @@ Role = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", help="why; kept in the history", show_default=False)]
 Key = Annotated[str | None, setting("model_key")]
-Who = Annotated[str | None, typer.Option("--by", help="who; the login name when left out", show_default=False)]
+Who = Annotated[str | None, typer.Option("--who", help="who moves it [dim](default: the login name)[/]")]
 
 
 def register(app: typer.Typer) -> None:
     """Add `models` with all its commands."""
-    group = typer.Typer(no_args_is_help=True, help="List, show, verify and sign models; say which one decides.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="""List, show, verify and sign models; say which one decides.
+
+The alias champion decides, the alias challenger scores along; workers follow both while they run.
+
+  $ spamguard models list
+  $ spamguard models promote NAME/VERSION --as challenger --reason "to see"
+  $ spamguard models rollback --reason "it blocks good messages"
+""",
+    )
     group.command("list")(list_models)
     group.command("show")(show)
     group.command("verify")(verify)
@@ -255,7 +265,7 @@ def promote(
     override: Annotated[
         str | None, typer.Option("--override", help="why to go past a closed gate; kept in the history")
     ] = None,
-    by: Who = None,
+    who: Who = None,
     models: Models = None,
 ) -> None:
     """Let an alias stand for a model, once every digest, its normaliser and its self-tests are checked.
@@ -268,7 +278,7 @@ def promote(
     restarted. [bold]spamguard models rollback[/] takes it back.
     """
     settings = config.load({"models": models})
-    who = by or catalogue.login_name()
+    who = who or catalogue.login_name()
     if override is not None:
         override = _said(override, "--override")
     move, found = catalogue.promote_model(settings, model, alias=role, who=who, reason=_said(reason), override=override)
@@ -283,7 +293,7 @@ def promote(
 def rollback(
     reason: Reason,
     role: Role = "champion",
-    by: Who = None,
+    who: Who = None,
     models: Models = None,
 ) -> None:
     """Let an alias stand again for the model before, which is checked like a new one; again goes one further back.
@@ -291,7 +301,7 @@ def rollback(
     The gate has no say: the way back is always open.
     """
     settings = config.load({"models": models})
-    move = catalogue.roll_back(settings, alias=role, who=by or catalogue.login_name(), reason=_said(reason))
+    move = catalogue.roll_back(settings, alias=role, who=who or catalogue.login_name(), reason=_said(reason))
     _tell(Screen(), move.alias, move.source, move.target)
 
 

@@ -23,6 +23,8 @@ def setting(name: str, panel: str | None = None, option: str | None = None) -> A
     """Return the option that stands for a setting, called like it or by a shorter name."""
     field = Settings.model_fields[name]
     default = "none" if field.default is None else str(field.default)
+    if isinstance(field.default, bool):
+        default = default.lower()  # as the variable is written
     return typer.Option(
         f"--{option or name.replace('_', '-')}",
         help=f"{escape(field.description or '')} [dim](default {escape(default)}; {PREFIX}{name.upper()})[/]",

@@ -27,6 +27,8 @@ from spamguard.types import Category, Message, Mode, Treatment
 
 STANDARD_INPUT: Final = "-"
 TEXT_CELLS: Final = 60
+WIDE_CELLS: Final = 130  #: a screen on which ids stand beside the texts
+_COLUMNS: Final = ("line", "change", "label", "from", "to", "score", "tenant", "message_id", "text")
 _STYLES: Final = {Treatment.BLOCK: "bold red", Treatment.REVIEW: "yellow", Treatment.ALLOW: "green"}
 
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="policy file; the one of the settings when left out")]
@@ -36,7 +38,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="print it as JSON")]
 def register(app: typer.Typer) -> None:
     """Add `policy check`, `show`, `diff` and `test`."""
     group = typer.Typer(
-        no_args_is_help=True, help="Check a policy file, show what it says, and which decisions it would change."
+        no_args_is_help=True,
+        help="""
+Check a policy file, and show which decisions it would change.
+
+  $ spamguard policy check new.toml
+  $ spamguard policy test new.toml --against recorded.jsonl
+""",
     )
     group.command("check")(check)
     group.command("show")(show)
@@ -137,7 +145,7 @@ def test(
         ),
     ],
     base: Annotated[Path | None, typer.Option("--base", help="policy to compare with; else the settings'")] = None,
-    most: Annotated[int, typer.Option("--most", help="how many changes to list", min=0)] = 50,
+    limit: Annotated[int, typer.Option("--limit", help="changes shown; all are counted", min=0)] = 50,
     fail_on: Annotated[
         Literal["blocked-ham", "blocked", "any", "nothing"],
         typer.Option("--fail-on", help="changes that make the exit code 1"),
@@ -166,10 +174,15 @@ def test(
         after.lists = listing.load_file(lists, now_s=time.time())
     with _opened(against) as stream:
         found = rehearse(stream, before, after)
+    if found.lines == found.unreadable:
+        raise DataError(
+            detail=f"{printable(against)} holds no message, review copy or decision that could be read; give one JSON "
+            "object a line"
+        )
     if as_json:
         typer.echo(json.dumps(_as_json(found, before.policy, after.policy), ensure_ascii=False, indent=2))
     else:
-        _print(found, before.policy, after.policy, most)
+        _print(found, before.policy, after.policy, limit)
     raise typer.Exit(_verdict(found, fail_on))
 
 
@@ -306,7 +319,7 @@ def _counts(found: Rehearsal) -> dict[str, int]:
     return {"newly blocked ham": blocked_ham, **counts}
 
 
-def _print(found: Rehearsal, before: Policy, after: Policy, most: int) -> None:
+def _print(found: Rehearsal, before: Policy, after: Policy, limit: int) -> None:
     screen = Screen()
     judged = found.lines - found.unreadable
     screen.say(f"{_counted(judged, 'decision')}, from {before.name} to {after.name}; {found.labelled:,} labelled.")
@@ -324,12 +337,18 @@ def _print(found: Rehearsal, before: Policy, after: Policy, most: int) -> None:
         if number:
             screen.say(f"  {number:>8,}  {what}", "bold red" if what == "newly blocked ham" else "")
     screen.say()
-    table = _table("line", "change", "label", "from", "to", "score", "tenant", "message_id", "text")
-    for one in found.differences[:most]:
-        table.add_row(*_cells(one))
+    shown = [_cells(one) for one in found.differences[:limit]]
+    filled = [any(str(cells[place]) not in ("", "–") for cells in shown) for place in range(len(_COLUMNS))]
+    filled[_COLUMNS.index("message_id")] &= screen.width >= WIDE_CELLS  # the line says it as well
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    for column, told in zip(_COLUMNS, filled, strict=True):
+        if told:  # a change keeps to one line
+            table.add_column(column, header_style=DIM, no_wrap=True, ratio=1 if column == "text" else None)
+    for cells in shown:
+        table.add_row(*(cell for cell, told in zip(cells, filled, strict=True) if told))
     screen.lay_out(table)
-    if len(found.differences) > most:
-        screen.say(f"… and {len(found.differences) - most:,} more: --most {len(found.differences)}", DIM)
+    if len(found.differences) > limit:
+        screen.say(f"… and {len(found.differences) - limit:,} more: --limit {len(found.differences)}", DIM)
 
 
 def _cells(one: Difference) -> tuple[Text | str, ...]:

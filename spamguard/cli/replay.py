@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,12 +13,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from spamguard import config
+from spamguard import config, logs
 from spamguard.cli.dead_letters import Since, moment
 from spamguard.cli.options import Brokers, Model, Models, ModeOption, Preset
 from spamguard.cli.screen import DIM, Screen, score_text, shortened
 from spamguard.config import Settings
 from spamguard.core.changes import Turn
+from spamguard.errors import DataError
 from spamguard.service import judging, streams
 from spamguard.service.replaying import Replay, Shown
 from spamguard.stream.recordings import Recordings
@@ -61,7 +63,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="print counts and changes as JSON, texts masked")] = False,
     brokers: Brokers = None,
 ) -> None:
-    """Judge what was recorded with another model or policy, and show what would change.
+    """Show what another model or policy would have decided.
 
     Newly blocked messages come first: each could be a good one that is lost. Lines are messages, review copies (which
     hold what was decided then), or labelled rows; of a topic, the records between --since and --until. Numbers in texts
@@ -73,6 +75,8 @@ def replay(
     """
     if bool(files) == (topic is not None):
         raise typer.BadParameter("give files of records, or --topic", param_hint="FILES")
+    for name in logs.CHATTY:  # what the client library complains of is told here in a sentence
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     settings = config.load({"brokers": brokers, "models": models, "preset": preset, "mode": mode, "model": model})
     present = config.load({"brokers": brokers, "models": models, "model": before})
     after = judging.offline_filter(settings)
@@ -85,6 +89,8 @@ def replay(
                 run.take(batch)
         else:
             asyncio.run(_take_topic(run, recordings, settings, topic, since, until))
+    if topic is None and not run.messages and not run.without_text:
+        raise DataError(detail="no message could be read there; give recorded messages, one JSON object a line")
     if as_json:
         json.dump(_figures(run, recordings, limit), sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")

@@ -18,6 +18,7 @@ from spamguard import config, logs
 from spamguard.cli.options import KAFKA, Brokers, LogFormat, LogLevel, MetricsHost, MetricsPort, setting
 from spamguard.cli.screen import DIM, Screen, printable
 from spamguard.config import Settings
+from spamguard.errors import DatabaseUnfit
 from spamguard.review import demo
 from spamguard.review.desk import Desk
 from spamguard.review.values import Role
@@ -38,7 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add `review` and `audit`."""
     desk = typer.Typer(
         invoke_without_command=True,
-        help="Serve the pages for reviewers and front-line staff, or look after their accounts.",
+        help="Serve the pages for reviewers and front-line staff.",
     )
     desk.callback()(serve)
     users = typer.Typer(no_args_is_help=True, help="Make accounts, list them, give them new passwords.")
@@ -60,7 +61,7 @@ def register(app: typer.Typer) -> None:
     desk.command("check")(check)
     desk.command("sweep")(sweep)
     app.add_typer(desk, name="review")
-    audit = typer.Typer(no_args_is_help=True, help="Check the log of who did and saw what in the review application.")
+    audit = typer.Typer(no_args_is_help=True, help="Check the log of who did and saw what in the review pages.")
     audit.command("verify")(verify)
     audit.command("head")(head)
     app.add_typer(audit, name="audit")
@@ -140,10 +141,20 @@ def _run(one: review.ReviewService, tell: Callable[[], None] = lambda: None) -> 
 
 
 @contextmanager
-def _desk(database: str | None, keys: Path | None) -> Iterator[Desk]:
-    """Yield the desk a command works at; its library's log lines would only be in the way."""
+def _desk(database: str | None, keys: Path | None, *, create: bool = False) -> Iterator[Desk]:
+    """Yield the desk a command works at; its library's log lines would only be in the way.
+
+    Looking makes no database: a new one in the wrong folder has a whole audit log, and no labels to export.
+    """
     logs.configure("error", "text")
-    desk = review.open_desk(config.load({"review_database": database, "review_key_file": keys}))
+    settings = config.load({"review_database": database, "review_key_file": keys})
+    file = review.database_file(settings)
+    if not create and file is not None and not file.exists():
+        raise DatabaseUnfit(
+            detail=f"there is no file {file}; --review-database names another one, and "
+            "`spamguard review users add NAME --role admin` makes it"
+        )
+    desk = review.open_desk(settings)
     try:
         yield desk
     finally:
@@ -157,7 +168,7 @@ def add_user(
     review_key_file: KeyFile = None,
 ) -> None:
     """Make an account and print its first password, which holds for one login."""
-    with _desk(review_database, review_key_file) as desk:
+    with _desk(review_database, review_key_file, create=True) as desk:
         person, password = desk.people.add(name, role)
     screen = Screen()
     screen.say(f"{person.name} ({person.role}) can log in with this password, and must then choose another:")
@@ -264,7 +275,7 @@ def check(review_database: Database = None, review_key_file: KeyFile = None) -> 
         table = _table("", "")
         table.add_row("tables", f"step {now} of {last}")
         table.add_row("keys", f"version {desk.vault.newest} encrypts")
-        table.add_row("audit log", f"{verified.rows} rows, " + ("whole" if verified.broken_at is None else "BROKEN"))
+        table.add_row("audit log", f"{_rows(verified.rows)}, " + ("whole" if verified.broken_at is None else "BROKEN"))
         table.add_row("backlog", f"{desk.store.backlog()} items nobody has read")
         table.add_row("outbox", f"{desk.outbox.waiting()} records to publish")
         table.add_row("overdue", f"{desk.cases.overdue()} cases")
@@ -292,7 +303,7 @@ def verify(
         found = desk.audit.verify(head=head_hash)
     screen = Screen()
     if found.broken_at is None:
-        screen.say(Text.assemble(("whole", "green"), f": {found.rows} rows, head {found.head}"))
+        screen.say(Text.assemble(("whole", "green"), f": {_rows(found.rows)}, head {found.head}"))
         return
     screen.say(Text.assemble(("BROKEN", "bold red"), f" at row {found.broken_at}: {found.why}"))
     raise typer.Exit(1)
@@ -307,7 +318,7 @@ def head(review_database: Database = None, review_key_file: KeyFile = None) -> N
 
 def export_labels(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="file to write; standard output when left out")
+        Path | None, typer.Option("--out", "-o", help="file to write; standard output when left out")
     ] = None,
     form: Annotated[
         Literal["corpus", "overlay"],
@@ -333,7 +344,13 @@ def export_labels(
             if output is not None:
                 stream.close()
     if output is not None:
-        Screen(stderr=True).say(f"{count:,} rows in {output}")
+        Screen(stderr=True).say(f"{_rows(count)} in {output}")
+    elif not count:
+        Screen(stderr=True).say("no verdict holds yet: nothing to write")
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
 
 
 def _table(*columns: str) -> Table:

@@ -1,6 +1,7 @@
 """What is every setting worth here, and who said so?"""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -74,8 +75,18 @@ def _pair(assignment: str) -> tuple[str, str]:
 
 
 def _shown(name: str, value: Any) -> Any:
-    """Return a value as JSON can carry it; a secret is covered, a default is none."""
-    field = config.Settings.model_fields[name]
-    if not field.repr and value != field.default:
-        return COVERED
+    """Return a value as JSON can carry it; a secret is covered, of a database's address the password alone."""
+    if value is not None and not config.Settings.model_fields[name].repr:
+        return _address(value) if name == "review_database" else COVERED
     return str(value) if isinstance(value, (str, Path)) else value
+
+
+def _address(url: str) -> str:
+    """Return a database's address without what could be a secret.
+
+    >>> _address("postgresql://ann:secret@db/review?password=secret")
+    'postgresql://ann:••••@db/review?••••'
+    """
+    covered = re.sub(r"(//[^:/@]*:).*@", rf"\1{COVERED}@", url)
+    address, asked, _ = covered.partition("?")
+    return address + (asked and f"?{COVERED}")

@@ -26,6 +26,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "case.resolve": _REVIEWERS,
     "entry.propose": _REVIEWERS,
     "entry.approve": _LEADS,
+    "entry.withdraw": _LEADS,
     "queue.read": _REVIEWERS,
     "item.read": _REVIEWERS,
     "item.verdict": _REVIEWERS,

@@ -2,15 +2,17 @@
 
 A receipt number at once; the case is linked to the stored decision when it can be found, and the item is then read
 early. A complaint says nothing of what a message is: only a verdict does. Two people must agree on a list entry for a
-sender that writes to many.
+sender that writes to many, and the lists topic carries it to the workers.
 """
 
 import secrets
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
+from spamguard.core.entries import Fault, Key, key_of
 from spamguard.core.sms import mend
 from spamguard.errors import Conflict, NotThere, ReviewInvalid
 from spamguard.interfaces import Clock
@@ -19,6 +21,7 @@ from spamguard.review.access import demand, may
 from spamguard.review.audit import Audit
 from spamguard.review.database import Database
 from spamguard.review.intake import storable
+from spamguard.review.outbox import put_entry
 from spamguard.review.shown import item_row, items_of
 from spamguard.review.store import CATEGORIES, Store
 from spamguard.review.tables import bands, case_notes, cases, decisions, entries, items, people
@@ -42,6 +45,9 @@ from spamguard.review.values import (
     Status,
 )
 from spamguard.review.vault import Vault, masked
+from spamguard.types import ListEntry as Published
+from spamguard.types import ListKind as Compared
+from spamguard.types import Treatment
 
 RECEIPT_FIGURES: Final = 16
 MAX_TEXT_CHARS: Final = 4000
@@ -49,10 +55,10 @@ MAX_ANSWER_CHARS: Final = 2000
 MOST_CANDIDATES: Final = 5
 #: How far from the stated time a message is looked for.
 ABOUT_MS: Final = 6 * 3_600_000
-#: What a list entry may match; an allow entry never rests on a sender, signature or text alone: they can be forged.
+#: What a list entry may be compared with; one that allows needs ACCOUNT/SENDER, the rest can be forged.
 MATCHES: Final = {
-    ListKind.ALLOW: ("account", "link+sender"),
-    ListKind.BLOCK: ("account", "sender", "signature", "host", "text"),
+    ListKind.ALLOW: (Compared.LINK,),
+    ListKind.BLOCK: (Compared.SENDER, Compared.LINK, Compared.HOST, Compared.CONTACT, Compared.SIGNATURE),
 }
 MOST_ENTRY_DAYS: Final = 366
 
@@ -67,6 +73,7 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     expires_ms: int
     bulk: bool = False  #: the sender writes to many: another person must agree
+    only_tenant: bool = False  #: it is for messages of the case's tenant alone, as one that allows always is
 
 
 def new_receipt() -> str:
@@ -134,9 +141,11 @@ class Cases:
         demand(who, "case.open")
         message_id, number, text = (storable((value or "").strip()) for value in (message_id, number, text))
         if not (message_id or text or (number and at_ms is not None)):
-            raise ReviewInvalid(detail="say the message's id, or the number and the time, or paste the text")
+            raise ReviewInvalid(
+                detail="say the message's id, or the number and the time, or paste the text", key="case.nothing"
+            )
         if len(text) > MAX_TEXT_CHARS or len(message_id) > 1000 or len(number) > 40 or len(note) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail="a field is too long")
+            raise ReviewInvalid(detail="a field is too long", key="long")
         now = self._now()
         receipt = new_receipt()
         with self._database.write() as connection:
@@ -241,11 +250,11 @@ class Cases:
 
     def _rate(self, who: Person | str, receipt: str, satisfaction: int) -> None:
         if satisfaction not in range(1, 6):
-            raise ReviewInvalid(detail="satisfaction is 1 to 5")
+            raise ReviewInvalid(detail="satisfaction is 1 to 5", key="satisfaction")
         with self._database.write() as connection:
             row = self._row(connection, receipt, lock=True)
             if row.status != CaseStatus.RESOLVED:
-                raise Conflict(detail="the case is not resolved yet")
+                raise Conflict(detail="the case is not resolved yet", key="case.unresolved")
             connection.execute(update(cases).where(cases.c.seq == row.seq).values(satisfaction=satisfaction))
             self._audit.write(connection, who, "case.rate", row.receipt, satisfaction=satisfaction)
 
@@ -258,32 +267,37 @@ class Cases:
         status: CaseStatus | None = None,
         mine: bool = False,
         overdue: bool = False,
-        number: str = "",
+        about: str = "",
         after: str | None = None,
         limit: int = 50,
     ) -> CasePage:
-        """Return cases, those due first at the head; without a status the resolved ones are left out."""
+        """Return cases, those due first at the head; without a status the resolved ones are left out.
+
+        `about` is a subscriber's whole number, found by its keyed hash, or a message id: then the resolved count too.
+        """
         demand(who, "case.read")
         now = self._now()
         limit = max(1, min(limit, 200))
+        about = storable(about.strip())[:1000]
         late = (cases.c.status != CaseStatus.RESOLVED) & (cases.c.due_ms < now)
-        conditions: list[ColumnElement[bool]] = [
-            cases.c.status == status
-            if status is not None
-            else cases.c.status.in_((CaseStatus.RECEIVED, CaseStatus.IN_REVIEW))
-        ]
+        conditions: list[ColumnElement[bool]] = []
+        if status is not None:
+            conditions.append(cases.c.status == status)
+        elif not about:
+            conditions.append(cases.c.status.in_((CaseStatus.RECEIVED, CaseStatus.IN_REVIEW)))
         if mine:
             conditions.append((cases.c.assignee == who.name) | (cases.c.opened_by == who.name))
         if overdue:
             conditions.append(late)
-        if number.strip():
-            conditions.append(cases.c.number_hash.in_(self._vault.lookups(number.strip())))
+        if about:
+            hashed = cases.c.number_hash.in_(self._vault.lookups(about))
+            conditions.append(hashed | (cases.c.message_id == about))
         behind: list[ColumnElement[bool]] = []
         if after is not None:
             try:
                 due, seq = map(int, after.split(":"))
             except ValueError:
-                raise ReviewInvalid(detail="the page's cursor is none of ours") from None
+                raise ReviewInvalid(detail="the page's cursor is none of ours", key="cursor") from None
             behind = [(cases.c.due_ms > due) | ((cases.c.due_ms == due) & (cases.c.seq > seq))]
         with self._database.read() as connection:
             query = select(cases).where(*conditions, *behind).order_by(cases.c.due_ms, cases.c.seq).limit(limit + 1)
@@ -351,7 +365,9 @@ class Cases:
         """Add a line to a case. Raises ReviewInvalid or NotThere."""
         demand(who, "case.note")
         if not text.strip() or len(text) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail=f"a note has 1 to {MAX_ANSWER_CHARS} characters")
+            raise ReviewInvalid(
+                detail=f"a note has 1 to {MAX_ANSWER_CHARS} characters", key="case.note", most=MAX_ANSWER_CHARS
+            )
         with self._database.write() as connection:
             row = self._row(connection, receipt)
             self._note(connection, row.seq, who, text)
@@ -404,7 +420,11 @@ class Cases:
         """End a case with an outcome and the answer that the subscriber hears. Raises Conflict or ReviewInvalid."""
         demand(who, "case.resolve")
         if not answer.strip() or len(answer) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail=f"the subscriber needs an answer, of at most {MAX_ANSWER_CHARS} characters")
+            raise ReviewInvalid(
+                detail=f"the subscriber needs an answer, of at most {MAX_ANSWER_CHARS} characters",
+                key="case.answer",
+                most=MAX_ANSWER_CHARS,
+            )
         with self._database.write() as connection:
             row = self._open_row(connection, receipt)
             self._carry_out(connection, who, row, Outcome(outcome), label, category, entry)
@@ -435,17 +455,21 @@ class Cases:
         if row.item_seq is not None:
             item = connection.execute(select(items).where(items.c.seq == row.item_seq).with_for_update()).first()
         if outcome in (Outcome.RELEASE, Outcome.LABEL) and item is None:
-            raise ReviewInvalid(detail="the case is linked to no message; link it first")
+            raise ReviewInvalid(detail="the case is linked to no message; link it first", key="case.unlinked")
         if outcome is Outcome.RELEASE and item is not None:
             self._release(connection, who, item)
         elif outcome is Outcome.LABEL:
             if label not in CATEGORIES or (category is not None and category not in CATEGORIES[Label(label)]):
-                raise ReviewInvalid(detail="say which label it gets: spam or ham, with a category of its own")
+                raise ReviewInvalid(
+                    detail="say which label it gets: spam or ham, with a category of its own", key="case.label"
+                )
             if item is not None and (item.status != Status.DONE or item.label != label):
                 self._store.give(connection, who, item, Label(label), category=category, note="")
         elif outcome is Outcome.LIST_ENTRY:
             if entry is None:
-                raise ReviewInvalid(detail="say what goes on which list, with owner, reason and expiry")
+                raise ReviewInvalid(
+                    detail="say what goes on which list, with owner, reason and expiry", key="case.entry"
+                )
             self._propose(connection, who, row, entry)
 
     def _release(self, connection: Connection, who: Person, item: Row[Any]) -> None:
@@ -453,9 +477,13 @@ class Cases:
         self._store.let_go(connection, who, item, reason="case")
         after = connection.execute(select(items).where(items.c.seq == item.seq)).one()
         if after.status == Status.DISPUTED:
-            raise Conflict(detail="another reader called the message spam; a lead settles it first")
+            raise Conflict(
+                detail="another reader called the message spam; a lead settles it first", key="case.disputed"
+            )
         if not after.released:
-            raise Conflict(detail="there is no blocked message to release; answer with an explanation")
+            raise Conflict(
+                detail="there is no blocked message to release; answer with an explanation", key="case.nothing_blocked"
+            )
 
     # -- list entries ----------------------------------------------------------------------------------------------
 
@@ -464,14 +492,20 @@ class Cases:
         now = self._now()
         if entry.what not in MATCHES[ListKind(entry.kind)]:
             allowed = ", ".join(MATCHES[ListKind(entry.kind)])
-            raise ReviewInvalid(detail=f"such an entry matches one of: {allowed}")
+            raise ReviewInvalid(detail=f"such an entry matches one of: {allowed}", key="entry.kind")
         if not (entry.value.strip() and entry.owner.strip() and entry.reason.strip()):
-            raise ReviewInvalid(detail="an entry needs a value, an owner and a reason")
+            raise ReviewInvalid(detail="an entry needs a value, an owner and a reason", key="entry.empty")
         if len(entry.value) > 500 or len(entry.owner) > 60 or len(entry.reason) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail="a field of the entry is too long")
+            raise ReviewInvalid(detail="a field of the entry is too long", key="entry.long")
         if not now < entry.expires_ms <= now + MOST_ENTRY_DAYS * 86_400_000:
-            raise ReviewInvalid(detail=f"an entry ends, within {MOST_ENTRY_DAYS} days from now")
-        connection.execute(
+            raise ReviewInvalid(
+                detail=f"an entry ends, within {MOST_ENTRY_DAYS} days from now", key="entry.end", most=MOST_ENTRY_DAYS
+            )
+        tenant = row.tenant if entry.only_tenant or entry.kind is ListKind.ALLOW else ""
+        self._check_value(connection, entry, tenant)
+        # An account hands in for many, and a beginning stands for many senders, whatever the form says.
+        bulk = entry.bulk or entry.what == Compared.LINK or entry.value.rstrip().endswith("*")
+        result = connection.execute(
             insert(entries).values(
                 case_seq=row.seq,
                 receipt=row.receipt,
@@ -481,13 +515,37 @@ class Cases:
                 owner=storable(entry.owner.strip()),
                 reason=storable(entry.reason.strip()),
                 expires_ms=entry.expires_ms,
-                bulk=entry.bulk,
-                status=EntryStatus.WAITING if entry.bulk else EntryStatus.ACTIVE,
+                bulk=bulk,
+                status=EntryStatus.WAITING if bulk else EntryStatus.ACTIVE,
                 proposed_by=who.name,
                 at_ms=now,
+                tenant=tenant,
             )
         )
-        self._audit.write(connection, who, "entry.propose", row.receipt, kind=str(entry.kind), bulk=entry.bulk)
+        [entry_id] = result.inserted_primary_key or (0,)
+        if not bulk:
+            put_entry(connection, entry_id, now_ms=now)
+        self._audit.write(connection, who, "entry.propose", row.receipt, kind=str(entry.kind), bulk=bulk)
+
+    def _check_value(self, connection: Connection, entry: NewEntry, tenant: str) -> None:
+        """Return when workers will take an entry. Raises ReviewInvalid, and Conflict for one that is there."""
+
+        def key(what: str, value: str, kind: str, whose: str) -> Key:
+            action = Treatment(kind)
+            return key_of(Published(kind=Compared(what), value=value, action=action, tenant=whose))
+
+        try:
+            wanted = key(entry.what, entry.value, entry.kind, tenant)
+        except Fault as fault:
+            raise ReviewInvalid(detail=str(fault), key=f"entry.value.{entry.what}") from None
+        held = (EntryStatus.WAITING, EntryStatus.ACTIVE)
+        query = select(entries).where(entries.c.what == entry.what, entries.c.status.in_(held))
+        for other in connection.execute(query.where(entries.c.expires_ms > self._now())):
+            with suppress(Fault):
+                if key(other.what, other.value, other.kind, other.tenant) == wanted:
+                    raise Conflict(
+                        detail="there is an entry for the same already; withdraw it first", key="entry.there"
+                    )
 
     def entries(self, who: Person, *, status: EntryStatus | None = None) -> list[ListEntry]:
         """Return list entries, newest first."""
@@ -505,21 +563,40 @@ class Cases:
         """Refuse an entry that another person proposed. Raises Conflict."""
         return self._decide_entry(who, entry_id, EntryStatus.REFUSED)
 
+    def withdraw(self, who: Person, entry_id: int) -> ListEntry:
+        """Take an active entry away from the workers. Raises Conflict."""
+        demand(who, "entry.withdraw")
+        with self._database.write() as connection:
+            row = self._entry_row(connection, entry_id)
+            if row.status != EntryStatus.ACTIVE:
+                raise Conflict(detail="the entry is not active", key="entry.inactive")
+            values = {"status": EntryStatus.WITHDRAWN, "published_ms": None}
+            connection.execute(update(entries).where(entries.c.id == entry_id).values(**values))
+            put_entry(connection, entry_id, now_ms=self._now(), withdrawn_by=who.name)
+            self._audit.write(connection, who, "entry.withdraw", row.receipt, entry=entry_id)
+            return _entry(self._entry_row(connection, entry_id))
+
+    def _entry_row(self, connection: Connection, entry_id: int) -> Row[Any]:
+        row = connection.execute(select(entries).where(entries.c.id == entry_id).with_for_update()).first()
+        if row is None:
+            raise NotThere(what="list entry")
+        return row
+
     def _decide_entry(self, who: Person, entry_id: int, status: EntryStatus) -> ListEntry:
         demand(who, "entry.approve")
         with self._database.write() as connection:
-            row = connection.execute(select(entries).where(entries.c.id == entry_id).with_for_update()).first()
-            if row is None:
-                raise NotThere(what="list entry")
+            row = self._entry_row(connection, entry_id)
             if row.status != EntryStatus.WAITING:
-                raise Conflict(detail="the entry is decided already")
+                raise Conflict(detail="the entry is decided already", key="entry.decided")
             if row.proposed_by == who.name:
-                raise Conflict(detail="the second person must be somebody else than who proposed it")
+                raise Conflict(detail="the second person must be somebody else than who proposed it", key="entry.own")
             connection.execute(
                 update(entries).where(entries.c.id == entry_id).values(status=status, approved_by=who.name)
             )
+            if status is EntryStatus.ACTIVE:
+                put_entry(connection, entry_id, now_ms=self._now())
             self._audit.write(connection, who, f"entry.{status}", row.receipt, entry=entry_id)
-            return _entry(connection.execute(select(entries).where(entries.c.id == entry_id)).one())
+            return _entry(self._entry_row(connection, entry_id))
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -533,7 +610,7 @@ class Cases:
     def _open_row(self, connection: Connection, receipt: str) -> Row[Any]:
         row = self._row(connection, receipt, lock=True)
         if row.status == CaseStatus.RESOLVED:
-            raise Conflict(detail="the case is resolved already")
+            raise Conflict(detail="the case is resolved already", key="case.resolved")
         return row
 
     def _shown(self, connection: Connection, row: Row[Any], who: Person) -> Case:
@@ -578,4 +655,6 @@ def _entry(row: Row[Any]) -> ListEntry:
         proposed_by=row.proposed_by,
         approved_by=row.approved_by,
         receipt=row.receipt,
+        tenant=row.tenant,
+        published_ms=row.published_ms,
     )

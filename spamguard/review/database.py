@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from spamguard.errors import DatabaseUnfit
@@ -44,10 +44,15 @@ class Database:
             self.is_sqlite = parsed.drivername.startswith("sqlite")
             if self.is_sqlite and parsed.database and parsed.database != ":memory:":
                 Path(parsed.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
+                if not parsed.database.startswith("file:"):
+                    Path(parsed.database).touch(mode=0o600)  # people's words; SQLite gives its log the same mode
             options: dict[str, Any] = {"connect_args": {"timeout": BUSY_S}} if self.is_sqlite else {"pool_size": 10}
-            self.engine: Engine = create_engine(parsed, pool_pre_ping=not self.is_sqlite, **options)
+            self.engine: Engine = create_engine(
+                parsed, pool_pre_ping=not self.is_sqlite, hide_parameters=True, **options
+            )
         except (ArgumentError, NoSuchModuleError, OSError) as error:
             raise DatabaseUnfit(detail=f"its address cannot be used ({type(error).__name__})") from None
+        event.listen(self.engine, "handle_error", _say_no_value)
         if self.is_sqlite:
             event.listen(self.engine, "connect", lambda connection, _: _prepare_sqlite(connection, durable=durable))
         self._migrate()
@@ -121,6 +126,19 @@ def _address(url: str) -> URL:
     if parsed.drivername.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
         raise DatabaseUnfit(detail="its address must begin with sqlite:/// or postgresql://")
     return parsed
+
+
+def _say_no_value(context: ExceptionContext) -> None:
+    """Take the values out of a PostgreSQL error, which quotes the row; code, table and constraint say enough."""
+    error = context.original_exception
+    diag = getattr(error, "diag", None)
+    if diag is None or diag.sqlstate is None:
+        return
+    told = ", ".join(name for name in (diag.table_name, diag.constraint_name) if name)
+    said = f"SQLSTATE {diag.sqlstate}" + (f" ({told})" if told else "")
+    error.args = (said,)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {said}",)
 
 
 def _prepare_sqlite(connection: Any, *, durable: bool) -> None:

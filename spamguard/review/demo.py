@@ -298,12 +298,11 @@ def _answer(desk: Desk, people: dict[str, Person], traffic: Traffic, clock: Then
             outcome = Outcome.LIST_ENTRY
             entry = NewEntry(
                 kind=ListKind.ALLOW,
-                what="account",
-                value=f"acc-{dice.randrange(40):02}",
+                what="link",
+                value=f"acc-{dice.randrange(40):02}/1069{dice.randrange(10_000):04}",
                 owner="ops",
                 reason="bank notices, contract 2026-118",
                 expires_ms=int((clock.now_s + 180 * DAY_S) * 1000),
-                bulk=dice.random() < 0.6,
             )
         answer = _ANSWERS[outcome][0 if dice.random() < 0.7 else 1]
         try:

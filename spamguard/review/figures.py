@@ -124,7 +124,7 @@ class FigureBook:
         """Return the numbers of a span, grouped by week, model, category or tenant. Raises ReviewInvalid."""
         demand(who, "figures.read")
         if by not in BY:
-            raise ReviewInvalid(detail=f"figures are grouped by one of: {', '.join(BY)}")
+            raise ReviewInvalid(detail=f"figures are grouped by one of: {', '.join(BY)}", key="grouped")
         with self._database.read() as connection:
             span = _Span(since_ms, until_ms, {"model": model, "category": category, "tenant": tenant})
             return _figures(connection, span, by, int(self._clock.now() * 1000))
@@ -135,7 +135,7 @@ class FigureBook:
         try:
             begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
         except ValueError:
-            raise ReviewInvalid(detail="a month is written 2026-11") from None
+            raise ReviewInvalid(detail="a month is written 2026-11", key="month") from None
         end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
         span = _Span(int(begin.timestamp() * 1000), int(end.timestamp() * 1000), {})
         now = int(self._clock.now() * 1000)

@@ -3,13 +3,14 @@
 The transaction that decides also writes what must be published. A relay reads that, publishes, and takes it off the
 list when the broker has acknowledged. Killed before the acknowledgement, it publishes again after its start, under the
 same id: repeats are possible, losses are not. A release is put together from the encrypted message when it is
-published, so no number lies in the outbox.
+published, so no number lies in the outbox. A list entry is published as it stands at that moment, under an id made of
+its own: the compacted topic keeps the last.
 """
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -23,14 +24,16 @@ from spamguard.errors import BrokerUnavailable, PublishFailed
 from spamguard.interfaces import Clock, Metrics, Producer
 from spamguard.review.database import Database
 from spamguard.review.shown import message_of
-from spamguard.review.tables import decisions, outbox, releases, verdicts
+from spamguard.review.tables import decisions, entries, outbox, releases, verdicts
+from spamguard.review.values import EntryStatus
 from spamguard.review.vault import Vault
-from spamguard.types import Label, Outgoing, Partition, Release
+from spamguard.types import Label, ListChange, ListEntry, ListKind, Outgoing, Partition, Release, Treatment
 
 log = structlog.get_logger()
 
 RELEASE: Final = "release"
 LABEL: Final = "label"
+LIST: Final = "list"
 BATCH: Final = 200
 #: How often the outbox is looked at while nothing is in it, and how long a failed publish waits.
 LOOK_S: Final = 0.25
@@ -45,6 +48,16 @@ def release_id(decision_id: str) -> str:
 def label_id(item_id: str, verdict_id: int) -> str:
     """Return the id of a verdict's label."""
     return hashlib.blake2b(f"label\0{item_id}\0{verdict_id}".encode(), digest_size=16).hexdigest()
+
+
+def list_id(receipt: str, entry_id: int) -> str:
+    """Return the id that workers know a list entry by; it tells nobody the receipt number."""
+    return "R" + hashlib.blake2b(f"list\0{receipt}\0{entry_id}".encode(), digest_size=8).hexdigest()
+
+
+def put_entry(connection: Connection, entry_id: int, *, now_ms: int, withdrawn_by: str = "") -> None:
+    """Publish a list entry as it stands, in the transaction that changes it; the body says who took it away."""
+    connection.execute(insert(outbox).values(kind=LIST, ref=str(entry_id), body=withdrawn_by, at_ms=now_ms))
 
 
 def put_releases(
@@ -161,6 +174,7 @@ class Pending(NamedTuple):
     seq: int
     kind: str
     outgoing: Outgoing
+    entry: tuple[int, str] | None = None  #: of a list entry its id and the status that is published
 
 
 class Outbox:
@@ -171,15 +185,16 @@ class Outbox:
         self._vault = vault
         self._clock = clock
 
-    def take(self, limit: int = BATCH) -> list[Pending]:
+    def take(self, limit: int = BATCH, *, kinds: Collection[str] = (RELEASE, LABEL, LIST)) -> list[Pending]:
         """Return what is to be published next, oldest first; from now on it cannot be called back."""
         now = int(self._clock.now() * 1000)
+        query = select(outbox).where(outbox.c.kind.in_(kinds)).order_by(outbox.c.seq).limit(limit)
         with self._database.write() as connection:
-            rows = list(connection.execute(select(outbox).order_by(outbox.c.seq).limit(limit).with_for_update()))
+            rows = list(connection.execute(query.with_for_update()))
             if rows:
                 seqs = [row.seq for row in rows]
                 connection.execute(update(outbox).where(outbox.c.seq.in_(seqs)).values(taken_ms=now))
-            return [Pending(row.seq, row.kind, self._outgoing(connection, row)) for row in rows]
+            return [self._pending(connection, row) for row in rows]
 
     def done(self, pending: Sequence[Pending]) -> None:
         """Take off the list what the broker has acknowledged."""
@@ -193,11 +208,22 @@ class Outbox:
                 .values(published_ms=now)
             )
             connection.execute(delete(outbox).where(outbox.c.seq.in_(seqs)))
+            for entry_id, status in dict(one.entry for one in pending if one.entry).items():
+                as_it_is = (entries.c.id == entry_id) & (entries.c.status == status)
+                if not connection.execute(update(entries).where(as_it_is).values(published_ms=now)).rowcount:
+                    # It changed meanwhile, and another process may have said so before this one: say it once more.
+                    put_entry(connection, entry_id, now_ms=now)
 
     def waiting(self) -> int:
         """Return how much is to be published."""
         with self._database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
+
+    def _pending(self, connection: Connection, row: Any) -> Pending:
+        if row.kind != LIST:
+            return Pending(row.seq, row.kind, self._outgoing(connection, row))
+        entry = connection.execute(select(entries).where(entries.c.id == int(row.ref))).one()
+        return Pending(row.seq, row.kind, _list_change(entry, row), (entry.id, entry.status))
 
     def _outgoing(self, connection: Connection, row: Any) -> Outgoing:
         if row.kind == LABEL:
@@ -229,12 +255,15 @@ class Relay:
         *,
         released_topic: str,
         labels_topic: str,
+        lists_topic: str,
         partitions: Mapping[str, int],
         metrics: Metrics,
     ) -> None:
         self._box = box
         self._producer = producer
-        self._topics = {RELEASE: released_topic, LABEL: labels_topic}
+        topics = {RELEASE: released_topic, LABEL: labels_topic, LIST: lists_topic}
+        #: What has no topic stays in the outbox until there is one.
+        self._topics = {kind: topic for kind, topic in topics.items() if topic in partitions}
         self._partitions = partitions
         self._metrics = metrics
 
@@ -257,11 +286,13 @@ class Relay:
 
     async def turn(self) -> int:
         """Publish what is there and return how much it was. Raises PublishFailed; it is then published again."""
-        pending = await asyncio.to_thread(self._box.take)
+        pending = await asyncio.to_thread(self._box.take, kinds=tuple(self._topics))
         batches: dict[Partition, list[Pending]] = {}
         for one in pending:
             topic = self._topics[one.kind]
-            place = Partition(topic, crc32(one.outgoing.key or b"") % self._partitions[topic])
+            place = Partition(
+                topic, 0 if one.kind == LIST else crc32(one.outgoing.key or b"") % self._partitions[topic]
+            )
             batches.setdefault(place, []).append(one)
         for place, batch in batches.items():
             await self._producer.publish(place, [one.outgoing for one in batch])
@@ -269,6 +300,24 @@ class Relay:
         if pending:
             log.info("review_published", records=len(pending))
         return len(pending)
+
+
+def _list_change(row: Any, ordered: Any) -> Outgoing:
+    entry = None
+    if row.status == EntryStatus.ACTIVE:
+        entry = ListEntry(
+            kind=ListKind(row.what),
+            value=row.value,
+            action=Treatment(row.kind),
+            tenant=row.tenant,
+            owner=row.owner,
+            reason=row.reason,
+            created=_moment(row.at_ms),
+            expires=_moment(row.expires_ms),
+        )
+    who = ordered.body or row.approved_by or row.proposed_by
+    change = ListChange(entry=entry, who=who, why=row.reason if entry else "withdrawn", at=_moment(ordered.at_ms))
+    return Outgoing(key=list_id(row.receipt, row.id).encode(), value=encode(change))
 
 
 def _moment(ms: int) -> str:

@@ -33,6 +33,7 @@ LIMITS: Final = {
     "login-address": (30, 900_000),
     "login-name": (50, 900_000),
     "receipt": (20, 600_000),
+    "password": (5, 900_000),
 }
 #: Passwords hashed cheaply, for the demo and for tests.
 CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
@@ -178,22 +179,32 @@ class People:
     # -- one's own account -----------------------------------------------------------------------------------------
 
     def change_password(self, who: Person, old: str, new: str) -> None:
-        """Set one's own password; every session of the person ends. Raises ReviewInvalid or LoginRefused."""
+        """Set one's own password; every session of the person ends. Raises ReviewInvalid or LoginRefused.
+
+        Whoever found a desk unlocked may not guess on: wrong tries are limited as those of a login are.
+        """
         with self._database.read() as connection:
             row = self._row(connection, who.name)
+            wait_s = self._wait_s(connection, "password", who.name)
+        if wait_s > 0:
+            raise LoginRefused(detail=f"too many tries; wait {wait_s} seconds", wait_s=wait_s)
         if not self._is_right(row.password, old):
+            with self._database.write() as connection:
+                self._tried(connection, "password", who.name)
+                self._audit.write(connection, who, "password.refused", who.name)
             raise LoginRefused(detail="the password of now is another one", wait_s=0)
         if new == old:
-            raise ReviewInvalid(detail="the new password is the old one")
+            raise ReviewInvalid(detail="the new password is the old one", key="password.same")
         _check_password(new, who.name)
         with self._database.write() as connection:
             self._set_password(connection, row.id, new, must_change=False)
+            self._forget_tries(connection, "password", who.name)
             self._audit.write(connection, who, "password.change", who.name)
 
     def set_language(self, who: Person, language: str) -> None:
         """Remember which language somebody reads; empty follows the browser."""
         if language not in ("", "zh", "en"):
-            raise ReviewInvalid(detail="the language is zh or en")
+            raise ReviewInvalid(detail="the language is zh or en", key="language")
         with self._database.write() as connection:
             connection.execute(update(people).where(people.c.id == who.id).values(language=language))
 
@@ -204,7 +215,7 @@ class People:
         _demand(by)
         name = name.strip().casefold()
         if not 2 <= len(name) <= 40 or not set(name) <= _NAME:
-            raise ReviewInvalid(detail="a name has 2 to 40 of a-z, 0-9, dot, dash and underscore")
+            raise ReviewInvalid(detail="a name has 2 to 40 of a-z, 0-9, dot, dash and underscore", key="account.name")
         password = _first_password()
         try:
             with self._database.write() as connection:
@@ -222,7 +233,7 @@ class People:
                 self._audit.write(connection, _who(by), "people.add", name, role=str(role))
                 return _person(self._row(connection, name)), password
         except IntegrityError:
-            raise Conflict(detail=f"there is an account {name} already") from None
+            raise Conflict(detail=f"there is an account {name} already", key="account.there", name=name) from None
 
     def set_password(self, name: str, password: str) -> None:
         """Set an account's password for good; for the demo and for tests."""
@@ -267,7 +278,7 @@ class People:
     def _keep_an_admin(self, connection: Connection, was: Row[Any]) -> None:
         query = select(func.count()).where(people.c.role == Role.ADMIN, people.c.active.is_(True))
         if was.role == Role.ADMIN and not connection.execute(query.select_from(people)).scalar_one():
-            raise Conflict(detail="it is the last administrator; make another one first")
+            raise Conflict(detail="it is the last administrator; make another one first", key="account.last_admin")
 
     def list(self, *, by: Person | None = None) -> tuple[Person, ...]:
         """Return all accounts, by name."""
@@ -293,7 +304,7 @@ class People:
         _demand(by)
         label = label.strip()[:50]
         if not label or role is Role.ADMIN:
-            raise ReviewInvalid(detail="a token needs a name, and is never an administrator's")
+            raise ReviewInvalid(detail="a token needs a name, and is never an administrator's", key="token.name")
         token = "sgr_" + secrets.token_urlsafe(32)
         try:
             with self._database.write() as connection:
@@ -304,7 +315,9 @@ class People:
                 )
                 self._audit.write(connection, _who(by), "token.add", label, role=str(role))
         except IntegrityError:
-            raise Conflict(detail=f"there is a token {label} already; revoke it first") from None
+            raise Conflict(
+                detail=f"there is a token {label} already; revoke it first", key="token.there", label=label
+            ) from None
         return token
 
     def api_person(self, token: str) -> Person | None:
@@ -380,11 +393,14 @@ def _check_password(password: str, name: str) -> None:
     """Return when a password will do. Raises ReviewInvalid."""
     if not LEAST_PASSWORD_CHARS <= len(password) <= MOST_PASSWORD_CHARS:
         raise ReviewInvalid(
-            detail=f"a password has {LEAST_PASSWORD_CHARS} to {MOST_PASSWORD_CHARS} characters; a sentence does well"
+            detail=f"a password has {LEAST_PASSWORD_CHARS} to {MOST_PASSWORD_CHARS} characters; a sentence does well",
+            key="password.length",
+            least=LEAST_PASSWORD_CHARS,
+            most=MOST_PASSWORD_CHARS,
         )
     inner = password.casefold()
     rest = inner.replace(name, "")
     for word in _COMMON:
         rest = rest.replace(word, "")
     if len(set(inner)) < 5 or len(rest) < LEAST_PASSWORD_CHARS // 2:
-        raise ReviewInvalid(detail="this password is one that is tried first")
+        raise ReviewInvalid(detail="this password is one that is tried first", key="password.common")

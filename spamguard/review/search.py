@@ -10,18 +10,6 @@ from sqlalchemy import ColumnElement, Connection, text
 from spamguard.review.texts import query_terms, terms
 
 
-def create_index(connection: Connection) -> None:
-    """Make the index."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(
-            "CREATE VIRTUAL TABLE item_words USING fts5(words, detail=none, "
-            "tokenize=\"unicode61 remove_diacritics 0\", prefix='1')"
-        )
-    else:
-        connection.exec_driver_sql("CREATE TABLE item_words (rowid BIGINT PRIMARY KEY, words TSVECTOR NOT NULL)")
-        connection.exec_driver_sql("CREATE INDEX ix_item_words ON item_words USING gin (words)")
-
-
 def add(connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
     """Let items be found by the words of their texts."""
     if not rows:

@@ -251,7 +251,7 @@ class Store:
         with self._database.write() as connection:
             row = self._row(connection, item_id, lock=True)
             if version is not None and row.version != version:
-                raise Conflict(detail="the item changed while it was on the screen")
+                raise Conflict(detail="the item changed while it was on the screen", key="item.changed")
             return self.give(connection, who, row, label, category=category, note=note)
 
     def settle(
@@ -263,7 +263,7 @@ class Store:
         with self._database.write() as connection:
             row = self._row(connection, item_id, lock=True)
             if row.status != Status.DISPUTED:
-                raise Conflict(detail="no two readers differ about this item")
+                raise Conflict(detail="no two readers differ about this item", key="item.agreed")
             return self.give(connection, who, row, label, category=category, note=note)
 
     def bulk(self, who: Person, item_ids: Sequence[str], label: Label, *, category: str | None = None) -> Bulk:
@@ -271,14 +271,16 @@ class Store:
         demand(who, "item.verdict")
         _check(label, category, "")
         if len(item_ids) > MOST_AT_ONCE:
-            raise ReviewInvalid(detail=f"at most {MOST_AT_ONCE} items can be marked at once")
+            raise ReviewInvalid(
+                detail=f"at most {MOST_AT_ONCE} items can be marked at once", key="item.many", most=MOST_AT_ONCE
+            )
         done, conflicts = [], []
         with self._database.write() as connection:
             for item_id in dict.fromkeys(item_ids):
                 row = item_row(connection, item_id, lock=True)
                 try:
                     if row is None or row.status == Status.DISPUTED:
-                        raise Conflict(detail="it is not open")
+                        raise Conflict(detail="it is not open", key="item.closed")
                     self.give(connection, who, row, label, category=category, note="")
                     done.append(item_id)
                 except Conflict:
@@ -294,11 +296,11 @@ class Store:
         asked_again = row.status == Status.OPEN and row.label == Label.HAM
         if row.status == Status.DONE:
             by = held[-1].who if held else "somebody"
-            raise Conflict(detail=f"{by} has decided it already")
+            raise Conflict(detail=f"{by} has decided it already", key="item.decided", by=by)
         if row.status == Status.SECOND and any(one.person_id == who.id for one in held):
-            raise Conflict(detail="the second reader must be somebody else than the first")
+            raise Conflict(detail="the second reader must be somebody else than the first", key="item.second")
         if row.status == Status.DISPUTED and not may(who, "item.settle"):
-            raise Conflict(detail="two readers differ, and a lead settles it")
+            raise Conflict(detail="two readers differ, and a lead settles it", key="item.disputed")
         reading = {Status.OPEN: "first", Status.SECOND: "second"}.get(Status(row.status), "settled")
         after = dict(row._mapping) | {"version": row.version + 1}
         if reading == "first":
@@ -356,14 +358,14 @@ class Store:
         held = self._holding(connection, row.seq)
         verdict_id: int | None = next((one.id for one in reversed(held) if one.label == Label.HAM), None)
         if row.status == Status.DONE and row.label != Label.HAM:
-            raise Conflict(detail="it was called spam; take that back first")
+            raise Conflict(detail="it was called spam; take that back first", key="item.spam")
         unread = row.status != Status.DONE and not any(one.person_id == who.id for one in held)
         if unread and (row.status != Status.DISPUTED or may(who, "item.settle")):
             verdict_id = self.give(connection, who, row, Label.HAM, category=None, note=note).id
             if connection.execute(select(items.c.status).where(items.c.seq == row.seq)).scalar() == Status.DISPUTED:
                 return 0
         elif row.status == Status.DISPUTED:
-            raise Conflict(detail="two readers differ, and a lead settles it")
+            raise Conflict(detail="two readers differ, and a lead settles it", key="item.disputed")
         now = self._now()
         blocked = (
             select(decisions.c.decision_id)
@@ -398,7 +400,7 @@ class Store:
             row = self._row(connection, found.item_id, lock=True)
             held = self._holding(connection, row.seq)
             if held[-1].id != found.id:
-                raise Conflict(detail=f"{held[-1].who} has read it since")
+                raise Conflict(detail=f"{held[-1].who} has read it since", key="item.read_since", by=held[-1].who)
             now = self._now()
             connection.execute(update(verdicts).where(verdicts.c.id == found.id).values(undone_ms=now))
             before = {"first": Status.OPEN, "second": Status.SECOND}.get(found.reading, Status.DISPUTED)
@@ -463,13 +465,15 @@ def _behind(after: str | None, *, teaching: bool) -> list[ColumnElement[bool]]:
         place = float(priority)
         return [items.c.priority <= place, or_(items.c.priority < place, and_(items.c.seq < int(seq)))]
     except ValueError:
-        raise ReviewInvalid(detail="the page's cursor is none of ours") from None
+        raise ReviewInvalid(detail="the page's cursor is none of ours", key="cursor") from None
 
 
 def _check(label: Label, category: str | None, note: str) -> None:
     if label not in CATEGORIES:
-        raise ReviewInvalid(detail="a verdict is spam or ham")
+        raise ReviewInvalid(detail="a verdict is spam or ham", key="verdict")
     if category is not None and category not in CATEGORIES[Label(label)]:
-        raise ReviewInvalid(detail=f"the label policy has no category of that name for {label}")
+        raise ReviewInvalid(detail=f"the label policy has no category of that name for {label}", key="category")
     if len(note) > MAX_NOTE_CHARS:
-        raise ReviewInvalid(detail=f"a note has at most {MAX_NOTE_CHARS} characters")
+        raise ReviewInvalid(
+            detail=f"a note has at most {MAX_NOTE_CHARS} characters", key="item.note", most=MAX_NOTE_CHARS
+        )

@@ -1,6 +1,7 @@
 """What does the review database hold, and which questions must it answer at once?
 
-SQLAlchemy Core tables, the same on SQLite and PostgreSQL; migrations/ builds them. An item has an inner number (`seq`,
+SQLAlchemy Core tables, the same on SQLite and PostgreSQL; migrations/ builds them, and a test
+holds the two together. An item has an inner number (`seq`,
 small in every index) and an outer `id` that nobody can guess. Numbers of people are stored encrypted and found by keyed
 hashes (vault); texts are stored as they are, and words of them in an index of their own (search).
 """
@@ -188,9 +189,9 @@ outbox: Final = Table(
     "outbox",
     METADATA,
     Column("seq", _SEQ, primary_key=True, autoincrement=True),
-    Column("kind", String(10), nullable=False),  #: release, label
-    Column("ref", String(80), nullable=False),  #: release id; verdict id
-    Column("body", Text, nullable=False),  #: JSON of a label; a release is put together when it is published
+    Column("kind", String(10), nullable=False),  #: release, label, list
+    Column("ref", String(80), nullable=False),  #: release id; verdict id; list entry's id
+    Column("body", Text, nullable=False),  #: JSON of a label; the others are put together when they are published
     Column("at_ms", BigInteger, nullable=False),
     Column("taken_ms", BigInteger),  #: being published: it can no longer be called back
     Index("ix_outbox_ref", "ref"),
@@ -225,6 +226,7 @@ cases: Final = Table(
     Index("ix_cases_assignee", "assignee", "status", "due_ms"),
     Index("ix_cases_item", "item_seq"),
     Index("ix_cases_number", "number_hash"),
+    Index("ix_cases_message_id", "message_id"),
     Index("ix_cases_opened", "opened_ms"),
     Index("ix_cases_resolved", "resolved_ms"),
 )
@@ -257,6 +259,8 @@ entries: Final = Table(
     Column("proposed_by", String(60), nullable=False),
     Column("approved_by", String(60)),
     Column("at_ms", BigInteger, nullable=False),
+    Column("tenant", String(200), nullable=False, server_default=""),
+    Column("published_ms", BigInteger),
 )
 
 people: Final = Table(

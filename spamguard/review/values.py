@@ -87,6 +87,7 @@ class EntryStatus(StrEnum):
     WAITING = "waiting"  #: for a second person: the sender writes to many
     ACTIVE = "active"
     REFUSED = "refused"
+    WITHDRAWN = "withdrawn"  #: it was active, and workers no longer have it
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +242,7 @@ class ListEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     kind: ListKind
-    what: str  #: account, link, signature, text; an allow entry never rests on a sender alone
+    what: str  #: what it is compared with: link, sender, signature, host, contact; an allow entry always a link
     value: str
     owner: str
     reason: str
@@ -251,6 +252,8 @@ class ListEntry(msgspec.Struct, frozen=True, kw_only=True):
     proposed_by: str
     approved_by: str | None
     receipt: str
+    tenant: str = ""  #: whose messages it is for; empty is everybody's
+    published_ms: int | None = None  #: when its newest state was acknowledged by the broker; workers follow in 2 s
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,6 +154,8 @@ class GatewayProcess:
             self._serving = True
             log.info("gateway_serving", host=settings.gateway_host, port=self.port, metrics_port=self.metrics_port,
                      kafka=published is not None, keys=self.access.open_keys)  # fmt: skip
+            if not self.access.open_keys:
+                log.warning("no_keys", next_step="spamguard gateway keys add")
             if on_serving is not None and (waiting := on_serving()) is not None:
                 await waiting
             await server.serve(sockets=[listening])

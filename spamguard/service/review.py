@@ -91,11 +91,16 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
+def database_file(settings: Settings) -> Path | None:
+    """Return the file that the database is, or None when it is no file of its own."""
+    return file_of(settings.review_database)
+
+
 def key_file(settings: Settings) -> Path:
     """Return the file of the encryption keys: the configured one, or beside SQLite's file. Raises ConfigError."""
     if settings.review_key_file is not None:
         return settings.review_key_file
-    file = file_of(settings.review_database)
+    file = database_file(settings)
     if file is None:
         raise ConfigError(detail="review_key_file must be set when the database is no file of its own")
     return file.with_suffix(".key")
@@ -222,12 +227,14 @@ class ReviewService:
         admin = broker.admin()
         wanted = (settings.review_topic, settings.released_topic, settings.labels_topic)
         try:
-            partitions = await admin.partitions((*wanted, settings.shadow_topic))
+            partitions = await admin.partitions((*wanted, settings.shadow_topic, settings.lists_topic))
         finally:
             await admin.close()
         missing = [topic for topic in wanted if topic not in partitions]
         if missing:
             raise TopicUnfit(detail="; ".join(f"{topic} does not exist" for topic in missing))
+        if settings.lists_topic not in partitions:
+            log.warning("review_lists_unpublished", topic=settings.lists_topic, step="spamguard check --create-topics")
         shadow = settings.shadow_topic if settings.shadow_topic in partitions else None
         consumer = broker.consumer([settings.review_topic, *([shadow] if shadow else [])], group=settings.review_group)
         self._loop = StreamLoop(
@@ -244,6 +251,7 @@ class ReviewService:
             producer,
             released_topic=settings.released_topic,
             labels_topic=settings.labels_topic,
+            lists_topic=settings.lists_topic,
             partitions=partitions,
             metrics=self.metrics,
         )
@@ -336,7 +344,8 @@ def demo_service(settings: Settings) -> Iterator[ReviewService]:
     try:
         mine = demo_settings(settings, folder)
         desk = demo_desk(folder, settings)
-        broker = MemoryBroker(dict.fromkeys((mine.review_topic, mine.released_topic, mine.labels_topic), 1))
+        topics = (mine.review_topic, mine.released_topic, mine.labels_topic, mine.lists_topic)
+        broker = MemoryBroker(dict.fromkeys(topics, 1))
         try:
             yield ReviewService(mine, desk, broker=broker, traffic=demo_traffic(mine))
         finally:

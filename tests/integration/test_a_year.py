@@ -31,8 +31,8 @@ HOLDOUT: Final = 0.3
 RECIPE: Final = """
 name = "year"
 folds = 2
-budget = 0.05
-review_budget = 0.1
+budget = 0.02
+review_budget = 0.05
 kind_features = 2000
 [[candidates]]
 classifier = "logistic"
@@ -97,7 +97,7 @@ class Year:
         )  # fmt: skip
 
     async def alias(self, command: str, *more: str) -> int:
-        return await self.run("models", command, *more, "--by", "mei", "--models", str(self.models))
+        return await self.run("models", command, *more, "--who", "mei", "--models", str(self.models))
 
     def aliases(self) -> dict[str, str]:
         return dict(registry.read_aliases(self.models))

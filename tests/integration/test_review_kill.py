@@ -53,7 +53,7 @@ MURDER: Final = """
         die()
     topics = {"sms.released": 1, "sms.labels": 1}
     relay = Relay(desk.outbox, Producer(), released_topic="sms.released", labels_topic="sms.labels",
-                  partitions=topics, metrics=MemoryMetrics())
+                  lists_topic="sms.lists", partitions=topics, metrics=MemoryMetrics())
     asyncio.run(relay.turn())
 """
 
@@ -82,6 +82,7 @@ def test_a_release_survives_kill_9_at_any_moment(tmp_path: Path, moment: str) ->
         broker.producer(),
         released_topic="sms.released",
         labels_topic="sms.labels",
+        lists_topic="sms.lists",
         partitions=TOPICS,
         metrics=MemoryMetrics(),
     )

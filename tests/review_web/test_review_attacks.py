@@ -356,3 +356,57 @@ def test_the_call_centre_opens_a_case_and_hears_how_it_ended(site: Site) -> None
         assert LOTTERY not in opened.text
     site.desk.people.revoke_token("calls", by=site.people["ada"])
     assert httpx.get(f"{site.url}/api/v1/cases/1", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+def test_chinese_pages_say_in_chinese_what_was_refused(site: Site) -> None:
+    receipt = site.desk.cases.open(site.people["ann"], kind=CaseKind.QUESTION, text="为什么收不到").receipt
+    listed = {
+        "outcome": "list_entry", "answer": "好", "what": "allow:link", "value": "acc-7", "owner": "ops",
+        "reason": "合同", "expires": "2026-12-24",
+    }  # fmt: skip
+    with site.visitor("lee") as client:
+        client.cookies.set("spamguard_language", "zh")
+        asked = [
+            (f"/cases/{receipt}/rate", {"stars": "5"}, 409, "投诉单还没有办结"),
+            (f"/cases/{receipt}/note", {"text": " "}, 400, "备注为 1 到 2000 个字符"),
+            (f"/cases/{receipt}/resolve", {"outcome": "release", "answer": "好"}, 400, "请先关联"),
+            (f"/cases/{receipt}/resolve", listed, 400, "放行名单必须是后者"),
+            ("/cases", {"kind": "question", "way": "text"}, 400, "请填写短信编号"),
+            ("/queue/bulk", {"label": "spam"}, 400, "没有选中任何一项"),
+            ("/account/password", {"old": PASSWORD, "new": "short", "again": "short"}, 400, "密码为 12 到 200 个字符"),
+        ]
+        for path, data, status, sentence in asked:
+            answer = client.post(path, data=data | {"csrf": csrf_of(client.get("/account").text)})
+            assert (answer.status_code, sentence in answer.text) == (status, True), path
+            assert "cannot be taken" not in answer.text and "was not done" not in answer.text
+
+
+def test_cases_are_found_by_receipt_number_and_message_id_and_none_of_it_stands_in_an_address(site: Site) -> None:
+    receipt = site.desk.cases.open(
+        site.people["ann"], kind=CaseKind.MISSING, message_id="gw-7", number=SUBSCRIBER
+    ).receipt
+    with site.visitor("ann") as client:
+        assert (
+            post(client, "/cases/find", about=f" {receipt[:4]} {receipt[4:]}").headers["location"]
+            == f"/cases/{receipt}"
+        )
+        for about, there in (
+            (SUBSCRIBER, True),
+            ("139-0000-1234", True),
+            ("gw-7", True),
+            ("gw-8", False),
+            ("%", False),
+        ):
+            answer = post(client, "/cases/find", about=about)
+            assert (answer.status_code, f"/cases/{receipt}" in answer.text) == (200, there), about
+
+
+def test_the_queue_shows_what_came_between_two_days(site: Site) -> None:
+    with site.visitor("rui") as client:
+        day = "2026-11-24" if "2026-11-24" in client.get(f"/items/{site.items()[0].id}").text else "2026-11-23"
+        assert 'class="row' in client.get(f"/queue?since={day}&until={day}").text
+        assert 'class="row' not in client.get("/queue?until=2026-11-01").text
+        assert 'class="row' not in client.get("/queue?since=2026-11-26").text
+        assert client.get("/queue?since=yesterday").status_code == 400
+        moved = post(client, "/queue", on="/queue", since=day, until=day, query="")
+        assert moved.headers["location"] == f"/queue?since={day}&until={day}"

@@ -1,22 +1,27 @@
 """Does every phrase exist in both languages, and do the clues stand where they stood?"""
 
+import ast
 import re
 from enum import StrEnum
 from importlib.resources import files
+from pathlib import Path
 from string import Formatter
 
 import pytest
 
+import spamguard.review
+from spamguard.errors import Conflict, NotThere, ReviewInvalid
 from spamguard.review.access import PERMISSIONS
 from spamguard.review.cases import MATCHES
 from spamguard.review.values import CaseKind, CaseStatus, EntryStatus, Label, ListKind, Outcome, Role, Status, Why
 from spamguard.review.web import marks
 from spamguard.review.web.doors import DOORS
 from spamguard.review.web.visit import ours
-from spamguard.review.web.words import LANGUAGES, catalogue, preferred
+from spamguard.review.web.words import LANGUAGES, catalogue, preferred, speaker, told
 from spamguard.types import Action, Category, Clue, Reason
 from tests.cast import CASINO, NASTY
 
+REVIEW = Path(spamguard.review.__file__).parent
 TEMPLATES = files("spamguard.review.web") / "templates"
 
 
@@ -56,6 +61,41 @@ def test_every_word_of_a_kind_has_its_phrase(prefix: str, words: type[StrEnum]) 
 
 def test_every_way_to_match_a_list_entry_has_its_phrase() -> None:
     assert not [what for whats in MATCHES.values() for what in whats if f"what.{what}" not in catalogue("zh")]
+
+
+def test_every_refusal_of_the_desk_has_a_key_whose_phrase_says_the_same() -> None:
+    chinese, english = catalogue("zh"), catalogue("en")
+    used = set()
+    for path in (*REVIEW.glob("*.py"), *(REVIEW / "web").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            if node.func.id not in ("ReviewInvalid", "Conflict"):
+                continue
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            key = given["key"]
+            if isinstance(key, ast.JoinedStr):
+                used |= {f"refusal.entry.value.{what}" for whats in MATCHES.values() for what in whats}
+                continue
+            assert isinstance(key, ast.Constant) and isinstance(key.value, str)
+            name = f"refusal.{key.value}"
+            used.add(name)
+            wanted = {field for _, field, _, _ in Formatter().parse(chinese[name]) if field}
+            assert wanted <= given.keys(), name
+            detail = given["detail"]
+            if isinstance(detail, ast.Constant) and name != "refusal.satisfaction":
+                assert english[name] == detail.value
+    assert used == {key for key in english if key.startswith("refusal.")}
+
+
+def test_a_refusal_is_said_in_the_visitors_language() -> None:
+    refused = Conflict(detail="lin has decided it already", key="item.decided", by="lin")
+    assert told(speaker("zh"), refused) == "没有办成：lin 已经裁定。"
+    assert told(speaker("en"), refused) == "It was not done: lin has decided it already."
+    assert (
+        told(speaker("zh"), ReviewInvalid(detail="free text", key="category")) == "提交的内容不能照收：没有这个类别。"
+    )
+    assert told(speaker("zh"), NotThere(what="item")) == ""
 
 
 @pytest.mark.parametrize(

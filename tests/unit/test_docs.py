@@ -5,6 +5,7 @@ changes, the failing test shows the row that is missing.
 """
 
 import re
+import tomllib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -102,6 +103,14 @@ def test_the_glossary_explains_every_word_of_the_contract(words: Sequence[StrEnu
     assert {str(word) for word in words} <= explained
 
 
+def test_the_review_pages_speak_the_glossarys_chinese() -> None:
+    glossary = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", GLOSSARY.read_text(encoding="utf-8"), re.MULTILINE))
+    spoken = tomllib.loads((ROOT / "spamguard/review/web/words/zh.toml").read_text(encoding="utf-8"))
+    for kind, words in (("action", Action), ("reason", Reason), ("category", Category)):
+        for word in map(str, words):
+            assert spoken[f"{kind}.{word}"] == glossary[word], word
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
@@ -114,6 +123,29 @@ def test_every_link_to_a_section_leads_to_a_heading(page: Path) -> None:
         text = (page.parent / target if target else page).read_text(encoding="utf-8")
         headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, anchor
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= set(re.findall(r"\]\(([\w.]+\.md)\)", index))
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_front_page_is_short_and_names_every_exit_code_of_an_error(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    codes = re.search(r"^(?:Exit codes: |退出码：)([^(。]*)", text, re.MULTILINE)
+    assert codes
+    named = {int(part.split()[0]) for part in codes[1].split("·")}
+    assert named == {0, 1, 2, cli.INTERNAL} | {error.exit_code for error in errors()}
+
+
+def test_the_front_pages_show_the_same_commands() -> None:
+    def commands(page: str) -> list[str]:
+        lines = re.findall(r"^\$ (?:\.venv/bin/)?(.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        return [line.partition("#")[0].partition("DATA=")[0].strip() for line in lines]
+
+    assert commands("README.md") == commands("README.zh-CN.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))

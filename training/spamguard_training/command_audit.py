@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from spamguard.errors import DataError
 from spamguard_training.audit import filled_in, suspects, write_suspects
 from spamguard_training.corpus import corpus_paths
 from spamguard_training.fit import out_of_fold
@@ -49,7 +48,7 @@ def audit_labels(
     ] = 0.0,
     everything: Annotated[bool, typer.Option("--all", help="rows that were read by the policy too")] = False,
 ) -> None:
-    """Find the labels that are most likely wrong, for a person to read, or collect what the person said.
+    """Find the labels most likely wrong, for a person to read.
 
     A row is suspicious when a model that never saw its near-duplicates disagrees, or when they are labelled otherwise.
     Without --scores this cross-validates one classifier: minutes for 100,000 rows.
@@ -62,12 +61,12 @@ def audit_labels(
     screen = Console(stderr=True)
     if collect is not None:
         if overlay is None:
-            raise DataError(detail="--collect needs the --overlay that the readings go into")
+            raise typer.BadParameter("it needs the --overlay that the readings go into", param_hint="--collect")
         added, whole = append_readings(overlay, filled_in(collect))
         screen.print(f"{overlay}: {added:,} readings added, {whole:,} in all")
         return
     if not data or out is None:
-        raise DataError(detail="name corpora and --out for an audit, or --collect and --overlay for its result")
+        raise typer.BadParameter("name corpora and --out, or --collect and --overlay", param_hint="DATA")
     chosen = read_recipe(recipe)
     rows, _ = gather([path for given in data for path in corpus_paths(given)], families or [], chosen, overlay)
     if scores is not None:

@@ -77,7 +77,7 @@ def compare(
     as_json: AsJson = False,
     models: Models = None,
 ) -> None:
-    """Compare two models on the same messages: who is right where, how sure that is, and what changes.
+    """Compare two models on the same messages: who is right where.
 
     Won, tied and lost by source, category, kind of good message and evasive writing; intervals from resampled
     near-duplicate groups, McNemar's test; every message that changes sides, newly blocked good ones first, numbers
@@ -110,10 +110,11 @@ def gate(
     as_json: AsJson = False,
     models: Models = None,
 ) -> None:
-    """Measure whether a model may become the champion, and keep the evidence for promote.
+    """Measure whether a model may become the champion.
 
-    Against the champion of the folder, or against absolute floors when there is none yet. Exit code 8 when the gate
-    stays closed: the model is worse beyond the interval of the difference, and the table says where and by how much.
+    The evidence is kept for spamguard models promote. Against the champion of the folder, or against absolute
+    floors when there is none yet. Exit code 8 when the gate stays closed: the model is worse beyond the interval of
+    the difference, and the table says where and by how much.
 
       $ spamguard gate sms/2026.11.24.2 --data holdout.jsonl && spamguard models promote sms/2026.11.24.2 --reason "…"
     """

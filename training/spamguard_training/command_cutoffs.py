@@ -28,7 +28,7 @@ def cutoffs(
     cost_spam: Annotated[float, typer.Option(help="cost of a spam that passes", min=0)] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="print every figure as JSON")] = False,
 ) -> None:
-    """Show what each false-positive budget would have blocked, and the cutoff that costs least.
+    """Show what each budget blocks, and the cutoff that costs least.
 
     The scores are those of rows that the scoring model had not seen. Nothing is changed.
     """

@@ -76,9 +76,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="with --attacks: seed of the sample and of the writings")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print every figure as JSON")] = False,
 ) -> None:
-    """Measure a finished model on labelled messages it has not seen: ranking, calibration, and what it would block.
+    """Measure a model on labelled messages it has not seen.
 
-    Rows the model was trained on flatter it: use messages kept back, or give its out-of-fold --scores.
+    Ranking, calibration, and what it would block. Rows the model was trained on flatter it: use messages kept back,
+    or give its out-of-fold --scores.
     """
     root = models or registry.shipped_models()
     folder = registry.resolve(model, root)

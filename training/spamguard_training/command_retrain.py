@@ -57,12 +57,13 @@ def retrain(
     html: Annotated[Path | None, typer.Option(help="write the comparison as a page here", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the comparison as JSON")] = False,
 ) -> None:
-    """Train on corpora and exported labels, measure, and make the result the challenger: one command for cron.
+    """Train again, measure, make it the challenger: for cron.
 
-    A part of the near-duplicate groups is never trained on; candidate and champion are compared on what neither has
-    seen, the evidence is kept for [bold]spamguard models promote[/], and a candidate that passes the gate becomes the
-    challenger, which scores along and decides nothing. A reader's label of a text replaces the corpus's; labels weigh
-    by their trust (one reader 0.7, two who agree 1), and one mass mailing never more than --group-cap rows.
+    It trains on corpora and exported labels. A part of the near-duplicate groups is never trained on; candidate and
+    champion are compared on what neither has seen, the evidence is kept for [bold]spamguard models promote[/], and
+    a candidate that passes the gate becomes the challenger, which scores along and decides nothing. A reader's
+    label of a text replaces the corpus's; labels weigh by their trust (one reader 0.7, two who agree 1), and one
+    mass mailing never more than --group-cap rows.
 
     A run that was stopped goes on where it was: call it again with the same inputs. One runs at a time.
 

@@ -77,9 +77,10 @@ def train(
         bool, typer.Option("--keep-pipeline", help="keep the scikit-learn pipeline (joblib) for inspection")
     ] = False,
 ) -> None:
-    """Train a model from labelled messages: cross-validate, calibrate, set cutoffs, write the artefact and its card.
+    """Train a model from labelled messages, and write its card.
 
-    The same data, recipe and seed give the same arrays. Nothing is promoted unless asked.
+    It cross-validates, calibrates, sets the cutoffs and writes the artefact. The same data, recipe and seed give
+    the same arrays. Nothing is promoted unless asked.
     """
     chosen = _with(read_recipe(recipe), name=name, budget=budget, seed=seed)
     rows, files = gather([path for given in data for path in corpus_paths(given)], families or [], chosen, overlay)

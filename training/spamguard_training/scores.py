@@ -71,7 +71,10 @@ def read_scores(path: Path) -> list[Scored]:
         else:
             decoder = msgspec.json.Decoder(Scored)
             rows = [decoder.decode(line) for line in path.read_bytes().splitlines() if line.strip()]
-    except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise DataError(detail=f"{path} cannot be read ({why}); write them with spamguard train --scores") from None
+    except (ValueError, KeyError, msgspec.MsgspecError) as error:
         raise DataError(
             detail=f"{path} holds no scores ({type(error).__name__}); write them with spamguard train --scores"
         ) from None

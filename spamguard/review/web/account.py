@@ -82,9 +82,13 @@ def change_password(visit: Visit) -> Response:
         return visit.page("account.html", status=400, refused=visit.say("account.differ"))
     try:
         visit.desk.people.change_password(visit.who, old, new)
-    except (ReviewInvalid, LoginRefused) as refused:
-        told = visit.say("account.wrong_old") if isinstance(refused, LoginRefused) else str(refused)
-        return visit.page("account.html", status=400, refused=told)
+    except ReviewInvalid as refused:
+        return visit.page("account.html", status=400, refused=visit.told(refused))
+    except LoginRefused as refused:
+        if wait_s := int(str(refused.fields["wait_s"])):
+            told = visit.say("login.slow", wait=wait_s)
+            return visit.page("account.html", status=429, headers={"Retry-After": f"{wait_s}"}, refused=told)
+        return visit.page("account.html", status=400, refused=visit.say("account.wrong_old"))
     visit.extra["login"] = visit.desk.people.login(visit.who.name, new, address=visit.address)
     return visit.go("/account", done="password")
 

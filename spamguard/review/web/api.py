@@ -68,9 +68,9 @@ def _read(visit: Visit, kind: Any) -> Any:
     try:
         return msgspec.json.decode(visit.body, type=kind)
     except msgspec.ValidationError as error:
-        raise ReviewInvalid(detail=str(error)) from None
+        raise ReviewInvalid(detail=str(error), key="json") from None
     except msgspec.DecodeError:
-        raise ReviewInvalid(detail="the body is no JSON") from None
+        raise ReviewInvalid(detail="the body is no JSON", key="json") from None
 
 
 def _json(value: Any, *, status: int = 200) -> Response:

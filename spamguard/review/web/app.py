@@ -35,7 +35,7 @@ from spamguard.review.values import Session
 from spamguard.review.web import figures_of, marks
 from spamguard.review.web.doors import DOORS, Door
 from spamguard.review.web.visit import THEMES, Visit, ours
-from spamguard.review.web.words import LANGUAGES, preferred, speaker
+from spamguard.review.web.words import LANGUAGES, preferred, speaker, told
 
 log = structlog.get_logger()
 
@@ -286,31 +286,33 @@ class _Front:
 
     def refusal(self, request: Request, error: Exception) -> Response:
         """Return the page, the part of a page or the JSON that says what went wrong."""
-        status, key, sentence = _told(error)
+        status, key = _told(error)
         headers = dict(getattr(error, "headers", None) or {})
         if request.url.path.startswith("/api/"):
-            return JSONResponse({"error": sentence or HTTPStatus(status).phrase}, status_code=status, headers=headers)
+            said = str(error) if isinstance(error, (Conflict, ReviewInvalid)) else ""
+            return JSONResponse({"error": said or HTTPStatus(status).phrase}, status_code=status, headers=headers)
         if request.url.path.startswith("/static/"):
             return PlainTextResponse(HTTPStatus(status).phrase, status_code=status)
         visit = self.visit(request)
+        sentence = told(visit.say, error) if isinstance(error, SpamguardError) else ""
         template = "said.html" if visit.fragment else "error.html"
         response = visit.page(template, status=status, headers=headers, key=key, sentence=sentence, code=status)
         self.keep(visit, response)
         return response
 
 
-def _told(error: Exception) -> tuple[int, str, str]:
-    """Return what to say of an error: status, the key of a phrase, and a sentence where the desk has a better one."""
+def _told(error: Exception) -> tuple[int, str]:
+    """Return what to say of an error: status, and the key of a phrase."""
     if isinstance(error, Refused):
-        return error.status, error.key, ""
+        return error.status, error.key
     if isinstance(error, HTTPException):
         status = error.status_code if error.status_code in (403, 404, 405, 413, 415, 429) else 400
-        return status, f"error.{status}", ""
+        return status, f"error.{status}"
     if isinstance(error, SpamguardError):
         for kind, status in STATUS.items():
             if isinstance(error, kind):
-                return status, f"error.{status}", str(error) if status in (400, 409) else ""
-    return 500, "error.500", ""
+                return status, f"error.{status}"
+    return 500, "error.500"
 
 
 def _proof(visitor: str) -> str:

@@ -1,6 +1,6 @@
 """How does front-line staff follow a complaint from the first call to the answer, and what can its receipt tell?"""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
@@ -9,11 +9,14 @@ from spamguard.errors import NotThere, ReviewInvalid
 from spamguard.review.access import may
 from spamguard.review.cases import MATCHES, NewEntry
 from spamguard.review.values import CaseKind, CaseStatus, EntryStatus, Label, ListKind, Outcome, Role
+from spamguard.review.web.figures_of import epoch_ms
 from spamguard.review.web.queue import category_of, label_of
 from spamguard.review.web.visit import Visit
 from spamguard.types import Category
 
 PAGE_SIZE = 50
+#: What is searched for is shown on one page: it stays out of the address, so there is none to go on with.
+MOST_FOUND = 200
 
 
 def cases(visit: Visit) -> Response:
@@ -27,7 +30,7 @@ def cases(visit: Visit) -> Response:
         after=visit.asked("after") or None,
         limit=PAGE_SIZE,
     )
-    return visit.page("cases.html", page=page, statuses=list(CaseStatus), chosen=status)
+    return visit.page("cases.html", page=page, statuses=list(CaseStatus), chosen=status, about="")
 
 
 def new(visit: Visit) -> Response:
@@ -48,16 +51,20 @@ def open_case(visit: Visit) -> Response:
             **_about(visit, at),
         )
     except (ReviewInvalid, NotThere) as refused:
-        return _form(visit, status=400, refused=str(refused))
+        return _form(visit, status=400, refused=visit.told(refused))
     return visit.go(f"/cases/{case.receipt}", done="opened")
 
 
 def find(visit: Visit) -> Response:
-    """Go to the case with a receipt number, however it was typed."""
-    state = visit.desk.cases.state(visit.given("receipt"))
-    if state is None:
-        return visit.go("/cases", done="no_receipt")
-    return visit.go(f"/cases/{state.receipt}")
+    """Go to the case with a receipt number, or show those about a subscriber's number or a message id."""
+    asked = visit.given("about")
+    state = visit.desk.cases.state(asked)
+    if state is not None:
+        return visit.go(f"/cases/{state.receipt}")
+    if not asked:
+        return visit.go("/cases")
+    page = visit.desk.cases.queue(visit.who, about=asked, limit=MOST_FOUND)
+    return visit.page("cases.html", page=page, statuses=list(CaseStatus), chosen="", about=asked)
 
 
 def case(visit: Visit) -> Response:
@@ -99,7 +106,7 @@ def resolve(visit: Visit) -> Response:
             entry=_entry(visit) if outcome is Outcome.LIST_ENTRY else None,
         )
     except ReviewInvalid as refused:
-        return _case(visit, status=400, refused=str(refused))
+        return _case(visit, status=400, refused=visit.told(refused))
     return visit.go(f"/cases/{receipt}", done="resolved")
 
 
@@ -136,7 +143,7 @@ def rate_by_receipt(visit: Visit) -> Response:
 def entries(visit: Visit) -> Response:
     """Return the entries for the lists, those waiting for a second person first."""
     found = visit.desk.cases.entries(visit.who)
-    order = {EntryStatus.WAITING: 0, EntryStatus.ACTIVE: 1, EntryStatus.REFUSED: 2}
+    order = {EntryStatus.WAITING: 0, EntryStatus.ACTIVE: 1, EntryStatus.REFUSED: 2, EntryStatus.WITHDRAWN: 2}
     return visit.page("entries.html", entries=sorted(found, key=lambda entry: order[entry.status]))
 
 
@@ -152,15 +159,10 @@ def refuse(visit: Visit) -> Response:
     return visit.go("/entries", done="refused")
 
 
-def epoch_ms(local: str, *, end_of_day: bool = False) -> int:
-    """Return a form's date or date and time, on the server's clock, in epoch milliseconds. Raises ReviewInvalid."""
-    try:
-        moment = datetime.fromisoformat(local)
-    except ValueError:
-        raise ReviewInvalid(detail="the date or time cannot be read") from None
-    if end_of_day and len(local) <= len("2026-11-24"):
-        moment += timedelta(days=1, milliseconds=-1)
-    return int(moment.astimezone(UTC).timestamp() * 1000)
+def withdraw(visit: Visit) -> Response:
+    """Take an entry away from the workers."""
+    visit.desk.cases.withdraw(visit.who, _id(visit.path("entry")))
+    return visit.go("/entries", done="withdrawn")
 
 
 def _about(visit: Visit, at: str) -> dict[str, Any]:
@@ -183,6 +185,7 @@ def _entry(visit: Visit) -> NewEntry:
         reason=visit.given("reason"),
         expires_ms=epoch_ms(visit.given("expires"), end_of_day=True),
         bulk=visit.given("bulk") == "1",
+        only_tenant=visit.given("only_tenant") == "1",
     )
 
 
@@ -219,12 +222,14 @@ def _one(kind: Any, text: str, name: str) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise ReviewInvalid(detail=f"the field {name} has a value that does not exist") from None
+        raise ReviewInvalid(
+            detail=f"the field {name} has a value that does not exist", key="field", name=name
+        ) from None
 
 
 def _stars(text: str) -> int:
     if text not in ("1", "2", "3", "4", "5"):
-        raise ReviewInvalid(detail="satisfaction is a number from 1 to 5")
+        raise ReviewInvalid(detail="satisfaction is a number from 1 to 5", key="satisfaction")
     return int(text)
 
 

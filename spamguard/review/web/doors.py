@@ -58,6 +58,7 @@ DOORS: Final = (
     Door("GET", "/entries", "entry.propose", cases.entries),
     Door("POST", "/entries/{entry}/approve", "entry.approve", cases.approve),
     Door("POST", "/entries/{entry}/refuse", "entry.approve", cases.refuse),
+    Door("POST", "/entries/{entry}/withdraw", "entry.withdraw", cases.withdraw),
     Door("GET", "/figures", "figures.read", figures.figures),
     Door("GET", "/figures.csv", "figures.export", figures.csv),
     Door("GET", "/labels.jsonl", "labels.export", figures.labels),

@@ -10,7 +10,6 @@ from starlette.responses import Response, StreamingResponse
 from spamguard.errors import ReviewInvalid
 from spamguard.review.values import Figures
 from spamguard.review.web import figures_of
-from spamguard.review.web.cases import epoch_ms
 from spamguard.review.web.visit import Visit
 from spamguard.types import Category
 
@@ -57,7 +56,7 @@ def labels(visit: Visit) -> Response:
     """Return the labels for training."""
     form = visit.asked("format") or "corpus"
     if form not in ("corpus", "overlay"):
-        raise ReviewInvalid(detail="the format is corpus or overlay")
+        raise ReviewInvalid(detail="the format is corpus or overlay", key="label_format")
     lines: Iterator[bytes] = iter(visit.desk.labels.export(visit.who, "overlay" if form == "overlay" else "corpus"))
     return StreamingResponse(
         lines,
@@ -70,7 +69,7 @@ def report(visit: Visit) -> Response:
     """Return a month's handling, for the printer."""
     month = visit.asked("month") or _local(visit).strftime("%Y-%m")
     if not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", month):
-        raise ReviewInvalid(detail="a month is written 2026-11")
+        raise ReviewInvalid(detail="a month is written 2026-11", key="month")
     found = visit.desk.figures.report(visit.who, month)
     return visit.page(
         "report.html",
@@ -89,10 +88,10 @@ def _figures(visit: Visit) -> tuple[Figures, str, str]:
     until = visit.asked("until") or today.strftime("%Y-%m-%d")
     by = visit.asked("by") or "week"
     if by not in BYS:
-        raise ReviewInvalid(detail="numbers are grouped by week, model, category or tenant")
-    since_ms, until_ms = epoch_ms(since), epoch_ms(until, end_of_day=True)
+        raise ReviewInvalid(detail="numbers are grouped by week, model, category or tenant", key="grouped")
+    since_ms, until_ms = figures_of.epoch_ms(since), figures_of.epoch_ms(until, end_of_day=True)
     if since_ms >= until_ms:
-        raise ReviewInvalid(detail="the first day lies behind the last one")
+        raise ReviewInvalid(detail="the first day lies behind the last one", key="days")
     found = visit.desk.figures.figures(
         visit.who,
         since_ms=since_ms,

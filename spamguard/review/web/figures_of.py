@@ -5,9 +5,10 @@ Drawings are SVG from templates; here is their geometry, in units of the drawing
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from spamguard.errors import ReviewInvalid
 from spamguard.review.values import Rate, WeekRow
 
 #: Log-odds at both ends of the score's drawing: beyond it one looks like the other.
@@ -20,6 +21,17 @@ _DAY_S: Final = 86_400
 def moment(at_ms: int) -> str:
     """Return a time as the server's clock on the wall shows it."""
     return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def epoch_ms(local: str, *, end_of_day: bool = False) -> int:
+    """Return a form's date or date and time, on the server's clock, in epoch milliseconds. Raises ReviewInvalid."""
+    try:
+        moment = datetime.fromisoformat(local)
+    except ValueError:
+        raise ReviewInvalid(detail="the date or time cannot be read", key="moment") from None
+    if end_of_day and len(local) <= len("2026-11-24"):
+        moment += timedelta(days=1, milliseconds=-1)
+    return int(moment.astimezone(UTC).timestamp() * 1000)
 
 
 def stamp(at_ms: int) -> str:

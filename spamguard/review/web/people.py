@@ -19,7 +19,7 @@ def add(visit: Visit) -> Response:
     try:
         person, password = visit.desk.people.add(visit.given("name"), _role(visit.given("role")), by=visit.who)
     except (ReviewInvalid, Conflict) as refused:
-        return _people(visit, status=400, refused=str(refused))
+        return _people(visit, status=400, refused=visit.told(refused))
     return _people(visit, secret=password, secret_of=person.name)
 
 
@@ -49,7 +49,7 @@ def add_token(visit: Visit) -> Response:
     try:
         token = visit.desk.people.api_token(label, _role(visit.given("role") or "agent"), by=visit.who)
     except (ReviewInvalid, Conflict) as refused:
-        return _people(visit, status=400, refused=str(refused))
+        return _people(visit, status=400, refused=visit.told(refused))
     return _people(visit, secret=token, secret_of=label)
 
 
@@ -91,7 +91,7 @@ def _change(visit: Visit, change: Any) -> Response:
     try:
         change()
     except (ReviewInvalid, Conflict) as refused:
-        return _people(visit, status=400, refused=str(refused))
+        return _people(visit, status=400, refused=visit.told(refused))
     return visit.go("/people", done="saved")
 
 
@@ -99,4 +99,4 @@ def _role(text: str) -> Role:
     try:
         return Role(text)
     except ValueError:
-        raise ReviewInvalid(detail="there is no such role") from None
+        raise ReviewInvalid(detail="there is no such role", key="role") from None

@@ -10,12 +10,13 @@ from starlette.responses import HTMLResponse, Response
 
 from spamguard.errors import NotThere, ReviewInvalid
 from spamguard.review.values import Filters, Label, Page, Status, Why
+from spamguard.review.web.figures_of import epoch_ms
 from spamguard.review.web.visit import Visit
 from spamguard.types import Action, Category, Reason
 
 PAGE_SIZE = 40
 #: What of the filters may stand in an address: words of a text and numbers may not, since addresses are logged.
-IN_ADDRESS = ("status", "why", "category", "tenant", "model", "action", "reason")
+IN_ADDRESS = ("status", "why", "category", "tenant", "model", "action", "reason", "since", "until")
 
 
 def queue(visit: Visit) -> Response:
@@ -84,7 +85,7 @@ def bulk(visit: Visit) -> Response:
     """Take one verdict on many items."""
     items = visit.all_given("item")
     if not items:
-        raise ReviewInvalid(detail=visit.say("bulk.none"))
+        raise ReviewInvalid(detail=visit.say("bulk.none"), key="none_picked")
     label = label_of(visit.given("label"))
     done = visit.desk.store.bulk(visit.who, items, label, category=category_of(visit.given("category"), label))
     return visit.go(
@@ -120,9 +121,11 @@ def filters_of(asked: dict[str, str]) -> Filters:
             reason=Reason(asked["reason"]).value if asked.get("reason") else None,
             query=asked.get("query", ""),
             sender=asked.get("sender", ""),
+            since_ms=epoch_ms(asked["since"]) if asked.get("since") else None,
+            until_ms=epoch_ms(asked["until"], end_of_day=True) + 1 if asked.get("until") else None,
         )
     except ValueError:
-        raise ReviewInvalid(detail="a filter has a value that does not exist") from None
+        raise ReviewInvalid(detail="a filter has a value that does not exist", key="filter") from None
 
 
 def label_of(text: str) -> Label:
@@ -130,7 +133,7 @@ def label_of(text: str) -> Label:
     try:
         return Label(text)
     except ValueError:
-        raise ReviewInvalid(detail="a verdict is spam or ham") from None
+        raise ReviewInvalid(detail="a verdict is spam or ham", key="verdict") from None
 
 
 def category_of(text: str, label: Label | None) -> str | None:
@@ -140,7 +143,7 @@ def category_of(text: str, label: Label | None) -> str | None:
     try:
         return Category(text).value
     except ValueError:
-        raise ReviewInvalid(detail="there is no such category") from None
+        raise ReviewInvalid(detail="there is no such category", key="category") from None
 
 
 def _given(visit: Visit) -> dict[str, str]:

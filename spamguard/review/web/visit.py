@@ -13,11 +13,11 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from spamguard.errors import NotThere
+from spamguard.errors import NotThere, SpamguardError
 from spamguard.review.access import may
 from spamguard.review.desk import Desk
 from spamguard.review.values import Person, Session
-from spamguard.review.web.words import Say
+from spamguard.review.web.words import Say, told
 
 THEMES: Final = ("auto", "light", "dark")
 
@@ -57,6 +57,10 @@ class Visit:
     def fragment(self) -> bool:
         """Return whether a part of a page is asked for."""
         return self.request.headers.get("hx-request") == "true"
+
+    def told(self, error: SpamguardError) -> str:
+        """Return what was refused, in the visitor's language."""
+        return told(self.say, error) or self.say("error.404" if isinstance(error, NotThere) else "error.400")
 
     def path(self, name: str) -> str:
         """Return a part of the address."""

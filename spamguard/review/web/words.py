@@ -9,6 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from spamguard.errors import Conflict, ReviewInvalid, SpamguardError
+
 LANGUAGES: Final[Mapping[str, str]] = {"zh": "中文", "en": "English"}
 #: What is spoken where a browser names neither.
 FALLBACK: Final = "en"
@@ -36,6 +38,17 @@ def speaker(language: str) -> Say:
         return phrase.format(**values) if values else phrase
 
     return say
+
+
+def told(say: Say, error: SpamguardError) -> str:
+    """Return the sentence of a refusal in a visitor's language, by the key that stands where the desk refuses.
+
+    Without a key there is none: empty.
+    """
+    key, status = error.fields.get("key"), 409 if isinstance(error, Conflict) else 400
+    if not isinstance(error, (Conflict, ReviewInvalid)) or key is None:
+        return ""
+    return say(f"refused.{status}", detail=say(f"refusal.{key}", **error.fields))
 
 
 def preferred(accept_language: str) -> str:

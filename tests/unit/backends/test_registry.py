@@ -19,7 +19,7 @@ from spamguard.backends.registry import (
     shipped_models,
     write_alias,
 )
-from spamguard.errors import AliasNotMoved, ModelNotFound, ModelRejected
+from spamguard.errors import AliasNotMoved, ModelNotFound, ModelRejected, NobodyAppointed
 
 
 @pytest.fixture
@@ -51,6 +51,12 @@ def test_a_model_is_meant_by_name_version_newest_alias_or_path(root: Path) -> No
 def test_a_reference_that_means_nothing_is_said_with_the_next_step(root: Path, reference: str) -> None:
     with pytest.raises(ModelNotFound, match="models list"):
         resolve(reference, root)
+
+
+def test_an_alias_that_stands_for_nothing_says_how_to_give_it_a_model(tmp_path: Path) -> None:
+    for alias in (registry.CHAMPION, registry.CHALLENGER):
+        with pytest.raises(NobodyAppointed, match=f"is the {alias} yet.*models promote NAME/VERSION --as {alias}"):
+            registry.resolve(alias, tmp_path)
 
 
 def test_a_draft_that_is_being_written_is_no_model(root: Path) -> None:

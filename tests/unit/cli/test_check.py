@@ -40,7 +40,7 @@ async def test_all_in_place_is_all_fine() -> None:
     await streams.create_topics(config.load(), broker.admin(), TOPICS)
     findings = await found(broker)
     assert [finding.mark for finding in findings.values()] == [FINE] * 7
-    assert findings["kept"].sentence == "sms.control, sms.lists is compacted: the last record of every key stays"
+    assert findings["kept"].sentence == "compacted, so that the last record of every key stays: sms.control, sms.lists"
     assert findings["control"].sentence == "allow-all is off, 0 modes ordered"
     assert "sms.inbound 3, sms.decisions 3" in findings["topics"].sentence
     assert findings["clock"].sentence == "no record to compare with yet"

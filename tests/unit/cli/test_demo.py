@@ -27,6 +27,7 @@ def test_without_a_terminal_it_prints_a_line_a_decision_and_ends_with_the_totals
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
+    assert lines[2].split() == ["action", "score", "reason", "category", "sender", "clues", "text"]
     decided = [line for line in lines if line.startswith(("allow ", "block "))]
     assert len(decided) == SAMPLES
     for reason in ("spam_score", "ham_score", "consented", "no_evidence", "not_text"):

@@ -1,8 +1,10 @@
 """How does a command end when something is wrong: in one sentence, with its exit code, and without a message's text?"""
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,27 @@ def test_without_arguments_the_help_is_shown_and_nothing_is_complained_of(spamgu
     ended = spamguard()
     assert (ended.code, ended.err) == (2, "")
     assert "demo" in ended.out
+
+
+def test_the_list_can_be_taken_in_at_a_glance(spamguard: Spamguard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = spamguard("--help").lines
+    for name, command in COMMANDS.items():
+        assert any(f" {name} " in line and f" {command.sentence} " in line for line in lines), name
+    after = next(number for number, line in enumerate(lines) if "Exit codes" in line)
+    assert all(line.lstrip()[0].isdigit() and len(line.split()) > 3 for line in lines[after + 1 :] if line.strip())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_speaks_of_texts_and_numbers_and_not_of_python(name: str, spamguard: Spamguard) -> None:
+    def texts(path: list[str], command: Any) -> Iterator[str]:
+        yield spamguard(*path, "--help").out
+        for inner, below in getattr(command, "commands", {}).items():
+            yield from texts([*path, inner], below)
+
+    for text in texts([name], load(name)):
+        assert not re.search(r"<(str|int|float|Path|list\[|bool|\w+ range)", text)
+        assert not re.search(r"Usage: .*\{[a-z]+\}", text)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

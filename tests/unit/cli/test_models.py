@@ -110,7 +110,17 @@ def test_a_promotion_moves_the_alias_and_tells_from_where(spamguard: Spamguard, 
     again = spamguard("models", "promote", "small/1.0", "--reason", "once more", "--models", str(folder))
     assert (again.code, "nothing moved" in again.out) == (0, True)
     challenger = spamguard(
-        "models", "promote", "small", "--as", "challenger", "--reason", "to see", "--by", "mei", "--models", str(folder)
+        "models",
+        "promote",
+        "small",
+        "--as",
+        "challenger",
+        "--reason",
+        "to see",
+        "--who",
+        "mei",
+        "--models",
+        str(folder),
     )
     assert challenger.out == "challenger: nothing → small/2.0\n"
     moves = [(m.alias, m.source, m.target, m.reason) for m in registry.read_history(folder)]
@@ -122,7 +132,7 @@ def test_a_promotion_moves_the_alias_and_tells_from_where(spamguard: Spamguard, 
 
 def test_a_rollback_goes_back_and_the_history_tells_all(spamguard: Spamguard, folder: Path) -> None:
     spamguard("models", "promote", "small/1.0", "--reason", "fewer complaints", *PAST, "--models", str(folder))
-    ended = spamguard("models", "rollback", "--reason", "more of them", "--by", "mei", "--models", str(folder))
+    ended = spamguard("models", "rollback", "--reason", "more of them", "--who", "mei", "--models", str(folder))
     assert ended == (0, "champion: small/1.0 → small/2.0\n", "")
     told = spamguard("models", "history", "--models", str(folder))
     assert told.code == 0

@@ -134,3 +134,14 @@ def test_labels_that_come_later_say_how_much_of_what_is_blocked_is_spam(
     assert "precision 50.00%" in spamguard(*arguments).out
     labels.write_text("[]\n")
     assert spamguard(*arguments).code == 6
+
+
+def test_a_file_without_a_message_is_an_error_and_not_a_calm_result(spamguard: Spamguard, elsewhere: Path) -> None:
+    (elsewhere / "table.csv").write_text("text,label\nhello,ham\n")
+    (elsewhere / "empty.jsonl").touch()
+    (elsewhere / "policy.toml").write_text('preset = "strict"\n')
+    for name in ("table.csv", "empty.jsonl"):
+        for arguments in (["replay", name], ["drift", name], ["policy", "test", "policy.toml", "--against", name]):
+            ended = spamguard(*arguments)
+            assert (ended.code, ended.out) == (6, ""), arguments
+            assert "one JSON object a line" in ended.err

@@ -49,6 +49,14 @@ def test_what_is_not_there_is_said_in_a_sentence(spamguard: Spamguard) -> None:
         assert ended.err.startswith("error: ") and "Traceback" not in ended.err
 
 
+def test_looking_makes_no_database_and_says_how_to_get_one(spamguard: Spamguard, elsewhere: Path) -> None:
+    for arguments in (("labels", "export"), ("audit", "verify"), ("review", "check"), ("review", "users", "list")):
+        ended = spamguard(*arguments)
+        assert (ended.code, ended.out) == (10, ""), arguments
+        assert "there is no file spamguard-review.db" in ended.err and "spamguard review users add" in ended.err
+    assert not any(elsewhere.iterdir())
+
+
 def test_a_database_that_cannot_be_used_is_named_without_its_password(spamguard: Spamguard) -> None:
     for url, code in (("mysql://u:hunter2@h/d", 10), ("postgresql://u:hunter2@127.0.0.1:1/d", 3), ("nonsense", 10)):
         ended = spamguard("review", "users", "list", "--review-database", url)
@@ -56,7 +64,7 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(spamguard:
         assert "hunter2" not in ended.err + ended.out
 
 
-def test_a_token_is_shown_once_and_never_again(spamguard: Spamguard) -> None:
+def test_a_token_is_shown_once_and_never_again(spamguard: Spamguard, worked: Path) -> None:
     token = spamguard("review", "tokens", "add", "call-centre").out.strip()
     listed = spamguard("review", "tokens", "list").out
     assert token.startswith("sgr_") and "call-centre" in listed and token not in listed

@@ -38,7 +38,14 @@ def test_a_secret_is_covered(form: tuple[str, ...], spamguard: Spamguard, monkey
 
 
 def test_a_secret_that_is_not_set_is_not_said_to_be(spamguard: Spamguard) -> None:
-    assert "••••" not in spamguard("config", "show").out
+    shown = spamguard("config", "show").out
+    assert "••••" not in shown and "sqlite:///spamguard-review.db" in shown
+
+
+def test_the_password_of_a_databases_address_is_covered_and_nothing_else(spamguard: Spamguard) -> None:
+    shown = spamguard("config", "show", "review_database=postgresql://ann:hun/ter2@db/review?password=hunter3").out
+    assert "postgresql://ann:••••@db/review?••••" in shown
+    assert "ter2" not in shown and "hunter3" not in shown
 
 
 def test_a_setting_keeps_its_line_in_a_pipe(spamguard: Spamguard) -> None:

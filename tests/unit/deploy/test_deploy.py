@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 from spamguard.backends.metrics import METRICS
-from spamguard.config import PREFIX, Settings
+from spamguard.config import PREFIX, Settings, load
 from spamguard.errors import SpamguardError
 from tests.components import missing
 
@@ -27,7 +28,12 @@ DEPLOY: Final = ROOT / "deploy"
 DOCKERFILE: Final = DEPLOY / "Dockerfile"
 COMPOSE: Final = DEPLOY / "compose.yaml"
 KUBERNETES: Final = DEPLOY / "kubernetes" / "worker.yaml"
+GATEWAY: Final = DEPLOY / "kubernetes" / "gateway.yaml"
+REVIEW: Final = DEPLOY / "kubernetes" / "review.yaml"
+MANIFESTS: Final = (KUBERNETES, GATEWAY, REVIEW)
 SYSTEMD: Final = DEPLOY / "systemd" / "spamguard.service"
+UNITS: Final = tuple(sorted(SYSTEMD.parent.glob("*.service")))
+LOCK: Final = "requirements-serving.lock"
 PROMETHEUS: Final = DEPLOY / "prometheus"
 DASHBOARD: Final = DEPLOY / "grafana" / "dashboard.json"
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
@@ -98,7 +104,7 @@ def promtool(*given: str, folder: Path = PROMETHEUS) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("path", [COMPOSE, KUBERNETES, *sorted(PROMETHEUS.glob("*.yml"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [COMPOSE, *MANIFESTS, *sorted(PROMETHEUS.glob("*.yml"))], ids=lambda path: path.name)
 def test_every_yaml_file_can_be_read(path: Path) -> None:
     assert all(documents(path))
 
@@ -113,8 +119,36 @@ def test_the_image_runs_as_a_numbered_user_who_is_not_root() -> None:
 
 def test_the_image_takes_libraries_by_their_hashes_and_spamguard_without_any() -> None:
     installs = [run for run in arguments("RUN") if '"install"' in run]
-    assert any('"--require-hashes", "-r", "requirements.lock"' in run for run in installs)
+    assert any(f'"--require-hashes", "-r", "{LOCK}"' in run for run in installs)
     assert all('"--require-hashes"' in run or '"--no-deps", "--no-index"' in run for run in installs)
+
+
+def test_the_image_holds_what_every_command_needs_that_it_serves() -> None:
+    """The lock names what pyproject's extras ask for, at the releases everything is tested with."""
+    locked, tested = pinned(LOCK), pinned("requirements-dev.lock")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {re.split(r"[\[><=]", one)[0] for extra in ("client", "gateway", "review") for one in extras[extra]}
+    assert wanted <= locked.keys()
+    assert pinned("requirements.lock").keys() - locked.keys() <= {"tzdata"}  # Windows alone
+    assert not locked.keys() & {"scikit-learn", "joblib", "pytest"}
+    assert {name: version for name, version in locked.items() if tested.get(name) != version} == {}
+
+
+def pinned(lock: str) -> dict[str, str]:
+    """Return the libraries of a lock file with their versions."""
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+
+def test_the_image_has_one_folder_to_write_to_and_it_belongs_to_its_user() -> None:
+    [made] = [json.loads(run)[-1] for run in arguments("RUN") if "mkdir" in run]
+    uid, gid = arguments("USER")[-1].split(":")
+    assert f"'/var/lib/spamguard'; os.mkdir(path, 0o700); os.chown(path, {uid}, {gid})" in made
+    told = dict(part.split("=", 1) for given in arguments("ENV") for part in given.split() if PREFIX in part)
+    kept = load({}, environ=told)
+    assert str(kept.gateway_keys).startswith("/var/lib/spamguard/")
+    assert kept.review_database.startswith("sqlite:////var/lib/spamguard/")
+    mounted = {volume.split(":")[1] for name in ("gateway", "review") for volume in services()[name]["volumes"]}
+    assert mounted == {"/var/lib/spamguard"}
 
 
 def test_the_image_downloads_nothing_by_address() -> None:
@@ -132,7 +166,8 @@ def test_no_shell_stands_between_the_image_and_its_programs(name: str) -> None:
 def test_the_image_serves_by_default_and_is_asked_for_its_health_on_the_default_port() -> None:
     assert [json.loads(given) for given in arguments("ENTRYPOINT") + arguments("CMD")] == [["spamguard"], ["serve"]]
     port = str(Settings.model_fields["metrics_port"].default)
-    assert arguments("EXPOSE") == [port]
+    ports = [str(Settings.model_fields[name].default) for name in ("metrics_port", "gateway_port", "review_port")]
+    assert arguments("EXPOSE") == [" ".join(ports)]
     check = arguments("HEALTHCHECK")[0]
     assert f"http://127.0.0.1:{port}/healthz" in check
     compile(json.loads(check[check.index("CMD") + 3 :])[-1], "healthcheck", "exec")
@@ -147,7 +182,7 @@ def test_what_the_build_copies_is_not_ignored_and_nothing_else_is_sent() -> None
     build = (ROOT / "pyproject.toml").read_text()
     for needed in ("spamguard", "training", "models", "datasets/samples"):
         assert needed in kept and needed in build
-    assert "requirements.lock" in kept
+    assert LOCK in kept
 
 
 def test_every_base_image_names_a_version() -> None:
@@ -185,6 +220,25 @@ def test_compose_starts_kafka_then_its_topics_then_the_worker() -> None:
     assert found["worker"]["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
 
 
+@pytest.mark.parametrize("name, port", [("gateway", 8080), ("review", 8464)])
+def test_compose_serves_the_ways_in_hardened_as_the_worker(name: str, port: int) -> None:
+    service = services()[name]
+    assert service["command"] == [name] and service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert service["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
+    for what in ("read_only", "cap_drop", "security_opt", "stop_grace_period", "image"):
+        assert service[what] == services()["worker"][what]
+    volume = service["volumes"][0].partition(":")[0]
+    assert volume in documents(COMPOSE)[0]["volumes"]
+
+
+def test_prometheus_asks_every_service_under_the_name_that_the_rules_know() -> None:
+    jobs = {one["job_name"]: one for one in documents(PROMETHEUS / "prometheus.yml")[0]["scrape_configs"]}
+    asked = {name: job["dns_sd_configs"][0]["names"] for name, job in jobs.items()}
+    assert asked == {"spamguard": ["worker"], "spamguard-gateway": ["gateway"], "spamguard-review": ["review"]}
+    named = {job for _, query in queries() for job in re.findall(r'job="([^"]+)"', query)}
+    assert named == set(asked)
+
+
 def test_compose_mounts_files_that_are_there() -> None:
     volumes = [volume for service in services().values() for volume in service.get("volumes", [])]
     mounted = [volume.partition(":")[0] for volume in volumes if volume.startswith(".")]
@@ -200,14 +254,14 @@ def test_compose_and_the_tests_run_the_same_kafka() -> None:
 # Names that must exist in the program
 
 
-@pytest.mark.parametrize("path", [DOCKERFILE, COMPOSE, KUBERNETES, SYSTEMD], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [DOCKERFILE, COMPOSE, *MANIFESTS, *UNITS], ids=lambda path: path.name)
 def test_every_variable_named_in_a_file_is_a_setting(path: Path) -> None:
     names = {name.removeprefix(PREFIX).lower() for name in re.findall(rf"{PREFIX}[A-Z_]+", path.read_text())}
-    names.discard("port")  # what Kubernetes would set for a Service of our name; the comment says so
+    names -= {"port"}  # what Kubernetes would set for a Service of our name; the comment says so
     assert names and names <= Settings.model_fields.keys()
 
 
-@pytest.mark.parametrize("path", [DOCKERFILE, COMPOSE, KUBERNETES, SYSTEMD], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [DOCKERFILE, COMPOSE, *MANIFESTS, *UNITS], ids=lambda path: path.name)
 def test_no_file_holds_a_secret(path: Path) -> None:
     assert not re.search(r"(?i)(password|secret|token)\s*[:=]\s*[\"']?(?!false\b)\w", path.read_text())
 
@@ -298,57 +352,132 @@ def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> 
 # Kubernetes and systemd
 
 
-def test_the_pod_asks_for_no_rights_and_writes_nowhere() -> None:
-    deployment = next(document for document in documents(KUBERNETES) if document["kind"] == "Deployment")
-    pod = deployment["spec"]["template"]["spec"]
-    container = pod["containers"][0]
+def workload(path: Path) -> dict[str, Any]:
+    """Return the Deployment or StatefulSet of a manifest."""
+    found: dict[str, Any] = next(one for one in documents(path) if one["kind"] in ("Deployment", "StatefulSet"))
+    return found
+
+
+def pod_of(path: Path) -> dict[str, Any]:
+    """Return the pod of a manifest."""
+    found: dict[str, Any] = workload(path)["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_a_pod_asks_for_no_rights_and_writes_nowhere_but_to_its_volumes(path: Path) -> None:
+    pod = pod_of(path)
     user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
     assert pod["securityContext"]["runAsNonRoot"] is True and user == arguments("USER")[-1]
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in (*pod["containers"], *pod.get("initContainers", [])):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False  # or a Service of our name sets variables that are no settings
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_a_pod_is_probed_where_the_program_answers(path: Path) -> None:
+    container = pod_of(path)["containers"][0]
+    probes = {one: container[one]["httpGet"] for one in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert {one: probe["path"] for one, probe in probes.items()} == {
+        "startupProbe": "/healthz",
+        "readinessProbe": "/readyz",
+        "livenessProbe": "/healthz",
     }
-    assert pod["enableServiceLinks"] is False  # or a Service named spamguard sets variables that are no settings
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert {probe["port"] for probe in probes.values()} <= ports.keys()
+    [command] = container["args"]
+    own = {"serve": {}, "gateway": {"http": 8080}, "review": {"http": 8464}}[command]
+    assert ports == {"metrics": 9464, **own}
 
 
-def test_the_pod_is_probed_where_the_worker_answers() -> None:
-    deployment = next(document for document in documents(KUBERNETES) if document["kind"] == "Deployment")
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
-    paths = {
-        probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")
-    }
-    assert paths == {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_the_names_within_a_manifest_fit_together(path: Path) -> None:
+    pod, kind = pod_of(path), workload(path)
+    labels = kind["spec"]["template"]["metadata"]["labels"]
+    for one in documents(path):
+        selector = one.get("spec", {}).get("selector")
+        if selector is not None:
+            assert selector.get("matchLabels", selector) == labels, one["kind"]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    volumes |= {claim["metadata"]["name"] for claim in kind["spec"].get("volumeClaimTemplates", [])}
+    for container in (*pod["containers"], *pod.get("initContainers", [])):
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+    maps = [one["configMapRef"]["name"] for one in pod["containers"][0]["envFrom"] if "configMapRef" in one]
+    assert maps == [next(one for one in documents(KUBERNETES) if one["kind"] == "ConfigMap")["metadata"]["name"]]
 
 
-def unit() -> dict[str, list[str]]:
-    """Return the directives of the systemd unit."""
+def test_the_review_pod_keeps_its_database_and_gets_a_key_that_it_alone_may_read() -> None:
+    kind, pod = workload(REVIEW), pod_of(REVIEW)
+    assert (kind["kind"], kind["spec"]["replicas"]) == ("StatefulSet", 1)  # one writer of a SQLite file
+    places = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    given = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    assert places["data"] == "/var/lib/spamguard"
+    assert given[f"{PREFIX}REVIEW_KEY_FILE"] == f"{places['key']}/review.key"
+    assert given[f"{PREFIX}REVIEW_SECURE_COOKIES"] == "true"
+    copies = pod["initContainers"][0]["command"]
+    assert copies == ["install", "-m", "0600", "/secret/review.key", f"{places['key']}/review.key"]
+    assert next(volume for volume in pod["volumes"] if volume["name"] == "key")["emptyDir"]["medium"] == "Memory"
+
+
+def test_the_gateway_pod_sees_new_keys_without_a_restart() -> None:
+    container = pod_of(GATEWAY)["containers"][0]
+    [mount] = [one for one in container["volumeMounts"] if one["name"] == "keys"]
+    assert "subPath" not in mount and mount["readOnly"]
+    given = {one["name"]: one["value"] for one in container["env"]}
+    assert given[f"{PREFIX}GATEWAY_KEYS"].startswith(mount["mountPath"])
+
+
+def unit(path: Path = SYSTEMD) -> dict[str, list[str]]:
+    """Return the directives of a systemd unit."""
     found: dict[str, list[str]] = {}
-    for line in SYSTEMD.read_text().splitlines():
+    for line in path.read_text().splitlines():
         if line and not line.startswith(("#", "[")):
             name, _, value = line.partition("=")
             found.setdefault(name, []).append(value)
     return found
 
 
-def test_systemd_gives_up_only_where_a_second_start_cannot_help() -> None:
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_systemd_gives_up_only_where_a_second_start_cannot_help(path: Path) -> None:
     codes = {error.__name__: error.exit_code for error in SpamguardError.__subclasses__()}
-    kept = set(unit()["RestartPreventExitStatus"][0].split())
+    kept = set(unit(path)["RestartPreventExitStatus"][0].split())
     assert kept == {"2", *(str(codes[name]) for name in ("ConfigError", "ModelRejected", "MissingExtra"))}
     assert str(codes["BrokerUnavailable"]) not in kept
-    assert unit()["StartLimitIntervalSec"] == ["0"]
+    assert unit(path)["StartLimitIntervalSec"] == ["0"]
 
 
 def test_systemd_hardens_the_worker_and_names_it_after_its_machine() -> None:
     found = unit()
-    assert (
-        found["DynamicUser"] == ["yes"] and found["ProtectSystem"] == ["strict"] and found["NoNewPrivileges"] == ["yes"]
-    )
+    assert found["DynamicUser"] == ["yes"] and found["ProtectSystem"] == ["strict"]
     assert f"{PREFIX}MEMBER=%H" in found["Environment"]
 
 
+@pytest.mark.parametrize("name", ["gateway", "review"])
+def test_systemd_hardens_the_ways_in_as_the_worker_and_gives_each_a_folder_of_its_own(name: str) -> None:
+    mine, worker = unit(SYSTEMD.with_name(f"spamguard-{name}.service")), unit()
+    assert mine["ExecStart"] == [f"/opt/spamguard/bin/spamguard {name}"]
+    assert mine["User"] == mine["StateDirectory"] == [f"spamguard-{name}"] and mine["StateDirectoryMode"] == ["0700"]
+    hardening = [one for one in worker if re.match("Protect|Private|Restrict|System|Memory|NoNew|Cap|Lock|UMask", one)]
+    assert len(hardening) > 20
+    assert {one: mine.get(one) for one in hardening} == {one: worker[one] for one in hardening}
+    kept = [value for value in mine["Environment"] if "/var/lib/" in value]
+    assert len(kept) == 1 and f"/var/lib/spamguard-{name}/" in kept[0]
+
+
+def test_the_services_of_one_machine_have_ports_of_their_own() -> None:
+    ports = [value for path in UNITS for value in unit(path)["Environment"] if "METRICS_PORT" in value]
+    assert len(ports) == len(set(ports)) == 2 and f"{PREFIX}METRICS_PORT=9464" not in ports
+
+
 def test_a_stop_has_the_same_time_everywhere() -> None:
-    deployment = next(document for document in documents(KUBERNETES) if document["kind"] == "Deployment")
-    patience_s = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert unit()["TimeoutStopSec"] == [str(patience_s)]
-    assert services()["worker"]["stop_grace_period"] == f"{patience_s}s"
+    patience_s = pod_of(KUBERNETES)["terminationGracePeriodSeconds"]
+    assert {pod_of(path)["terminationGracePeriodSeconds"] for path in MANIFESTS} == {patience_s}
+    assert {unit(path)["TimeoutStopSec"][0] for path in UNITS} == {str(patience_s)}
+    assert {services()[name]["stop_grace_period"] for name in ("worker", "gateway", "review")} == {f"{patience_s}s"}

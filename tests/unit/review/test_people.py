@@ -150,3 +150,18 @@ def test_what_may_be_tried_is_limited(desk: Desk, clock: ManualClock) -> None:
     assert desk.people.allow("receipt", "203.0.113.1")
     clock.advance(601)
     assert desk.people.allow("receipt", HERE)
+
+
+def test_guessing_the_old_password_is_slowed_down_like_a_login(desk: Desk, clock: ManualClock) -> None:
+    person = account(desk)
+    session = desk.people.login("lin", WORDS, address=HERE)
+    for _ in range(5):
+        with pytest.raises(LoginRefused, match="another one"):
+            desk.people.change_password(person, "wrong", "a new sentence of words")
+    with pytest.raises(LoginRefused, match="too many tries") as refused:
+        desk.people.change_password(person, WORDS, "a new sentence of words")
+    assert 0 < int(str(refused.value.fields["wait_s"])) <= 900
+    assert desk.people.session(session.token), "nobody is thrown out by somebody else's guesses"
+    clock.advance(901)
+    desk.people.change_password(person, WORDS, "a new sentence of words")
+    assert desk.people.login("lin", "a new sentence of words", address=HERE)

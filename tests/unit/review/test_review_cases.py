@@ -37,7 +37,7 @@ def missing(desk: Desk, who: Person, **about: Any) -> Case:
 def entry(**changed: Any) -> NewEntry:
     """Return a list entry that is in order."""
     fields: dict[str, Any] = {
-        "kind": ListKind.ALLOW, "what": "account", "value": "acc-7", "owner": "ops", "reason": "contract 118",
+        "kind": ListKind.ALLOW, "what": "link", "value": "acc-7/10690001", "owner": "ops", "reason": "contract 118",
         "expires_ms": NOON_MS + 86_400_000, "bulk": True,
     }  # fmt: skip
     return NewEntry(**fields | changed)
@@ -154,7 +154,17 @@ def test_two_people_agree_on_a_sender_that_writes_to_many(desk: Desk, people: di
 
 @pytest.mark.parametrize(
     "changed",
-    [{"owner": " "}, {"reason": ""}, {"expires_ms": 1}, {"expires_ms": 10**15}, {"what": "sender"}, {"value": ""}],
+    [
+        {"owner": " "},
+        {"reason": ""},
+        {"expires_ms": 1},
+        {"expires_ms": 10**15},
+        {"what": "sender"},
+        {"value": ""},
+        {"value": "acc-7"},
+        {"kind": ListKind.BLOCK, "what": "host", "value": "example"},
+        {"kind": ListKind.BLOCK, "what": "pattern", "value": "."},
+    ],
     ids=str,
 )
 def test_an_entry_has_owner_reason_and_end_and_allows_nothing_that_can_be_forged(
@@ -166,6 +176,38 @@ def test_an_entry_has_owner_reason_and_end_and_allows_nothing_that_can_be_forged
     assert desk.cases.entries(people["lee"]) == []
 
 
+def test_what_stands_for_many_waits_for_two_people_whatever_the_form_says(
+    desk: Desk, people: dict[str, Person]
+) -> None:
+    for number, (changed, status) in enumerate(
+        (
+            ({"value": "acc-7/10690001", "bulk": False}, EntryStatus.WAITING),
+            ({"kind": ListKind.BLOCK, "what": "sender", "value": "10690077*", "bulk": False}, EntryStatus.WAITING),
+            ({"kind": ListKind.BLOCK, "what": "sender", "value": "13900005555", "bulk": False}, EntryStatus.ACTIVE),
+        )
+    ):
+        case = missing(desk, people["ann"], message_id=f"m-{number}", tenant="acme")
+        desk.cases.resolve(people["rui"], case.receipt, Outcome.LIST_ENTRY, "listed", entry=entry(**changed))
+        newest = desk.cases.entries(people["rui"])[0]
+        assert (newest.status, newest.tenant) == (status, "acme" if newest.kind is ListKind.ALLOW else "")
+
+
+def test_the_same_is_not_listed_twice(desk: Desk, people: dict[str, Person]) -> None:
+    given = {"kind": ListKind.BLOCK, "what": "sender", "bulk": False}
+    first, second = (missing(desk, people["ann"], message_id=f"m-{number}").receipt for number in range(2))
+    one, same = entry(value="+86 139-0000-5555", **given), entry(value="13900005555", **given)
+    desk.cases.resolve(people["rui"], first, Outcome.LIST_ENTRY, "listed", entry=one)
+    with pytest.raises(Conflict, match="the same already"):
+        desk.cases.resolve(people["rui"], second, Outcome.LIST_ENTRY, "listed", entry=same)
+    [held] = desk.cases.entries(people["lee"])
+    with pytest.raises(Forbidden):
+        desk.cases.withdraw(people["rui"], held.id)
+    assert desk.cases.withdraw(people["lee"], held.id).status is EntryStatus.WITHDRAWN
+    with pytest.raises(Conflict):
+        desk.cases.withdraw(people["lee"], held.id)
+    desk.cases.resolve(people["rui"], second, Outcome.LIST_ENTRY, "listed", entry=same)
+
+
 def test_pages_of_cases_begin_with_those_due_first(desk: Desk, people: dict[str, Person], clock: ManualClock) -> None:
     receipts = []
     for number in range(5):
@@ -175,8 +217,11 @@ def test_pages_of_cases_begin_with_those_due_first(desk: Desk, people: dict[str,
     second = desk.cases.queue(people["ann"], limit=3, after=first.next)
     assert [case.receipt for case in (*first.cases, *second.cases)] == receipts
     assert (first.total, second.next) == (5, None)
-    assert desk.cases.queue(people["ann"], number="13900001234").total == 5
-    assert desk.cases.queue(people["ann"], number="13900001235").total == 0
+    desk.cases.resolve(people["rui"], receipts[4], Outcome.EXPLANATION, "said")
+    assert desk.cases.queue(people["ann"], about=" 139 0000 1234").total == 5, "a number, however it is written"
+    assert desk.cases.queue(people["ann"], about="13900001235").total == 0
+    [found] = desk.cases.queue(people["ann"], about="m-4").cases
+    assert found.receipt == receipts[4], "one that is resolved is found too"
 
 
 @pytest.mark.parametrize("receipt", ["", "1", "4111111111111111", "' OR 1=1 --", "9" * 400])

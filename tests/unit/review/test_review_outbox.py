@@ -9,11 +9,12 @@ from spamguard.backends.memory import MemoryBroker
 from spamguard.backends.metrics import MemoryMetrics
 from spamguard.core.codec import encode
 from spamguard.errors import PublishFailed
+from spamguard.review.cases import NewEntry
 from spamguard.review.desk import Desk
 from spamguard.review.outbox import Relay, release_id
+from spamguard.review.values import CaseKind, ListKind, Outcome, Person
 from spamguard.review.values import Label as Said
-from spamguard.review.values import Person
-from spamguard.types import Label, Release
+from spamguard.types import Label, ListChange, Partition, Release
 from tests.cast import BANK_CODE, LOTTERY, MUM
 from tests.reviewing import copy_of
 
@@ -27,7 +28,8 @@ def relay(desk: Desk, broker: MemoryBroker) -> Relay:
         broker.producer(),
         released_topic="sms.released",
         labels_topic="sms.labels",
-        partitions=TOPICS,
+        lists_topic="sms.lists",
+        partitions=TOPICS | {"sms.lists": 1},
         metrics=MemoryMetrics(),
     )
 
@@ -85,6 +87,26 @@ def test_a_release_stands_at_the_message_with_its_time(desk: Desk, people: dict[
     assert desk.store.item(people["rui"], item.id).copies[0].published_ms is None
     asyncio.run(relay(desk, MemoryBroker(TOPICS)).turn())
     assert desk.store.item(people["rui"], item.id).copies[0].published_ms == desk.now_ms()
+
+
+def test_an_entry_that_changes_while_it_is_published_is_said_once_more(desk: Desk, people: dict[str, Person]) -> None:
+    receipt = desk.cases.open(people["ann"], kind=CaseKind.QUESTION, text="x").receipt
+    entry = NewEntry(
+        kind=ListKind.BLOCK, what="host", value="evil.example", owner="ops", reason="phishing",
+        expires_ms=desk.now_ms() + 86_400_000,
+    )  # fmt: skip
+    desk.cases.resolve(people["rui"], receipt, Outcome.LIST_ENTRY, "listed", entry=entry)
+    slow = desk.outbox.take()  # one process has it in hand …
+    desk.cases.withdraw(people["lee"], 1)
+    broker = MemoryBroker(TOPICS | {"sms.lists": 1})
+    asyncio.run(relay(desk, broker).turn())  # … another publishes the withdrawal, and the first one comes late
+    broker.append(Partition("sms.lists", 0), [one.outgoing for one in slow])
+    desk.outbox.done(slow)
+    asyncio.run(relay(desk, broker).turn())
+    changes = [msgspec.json.decode(record.value or b"", type=ListChange) for record in broker.records("sms.lists")]
+    assert [change.entry is None for change in changes] == [True, True, False, True]
+    assert desk.outbox.waiting() == 0
+    assert desk.cases.entries(people["lee"])[0].published_ms == desk.now_ms()
 
 
 def test_values_of_the_contract_are_as_small_as_their_words() -> None:
