@@ -25,7 +25,7 @@ _OURS: Final = frozenset(("timestamp", "event", "level", "logger", "offset", "re
 
 
 #: Libraries of whose lines one of each kind is kept in a while.
-CHATTY: Final = ("aiokafka", "asyncio", "uvicorn")
+CHATTY: Final = ("aiokafka", "alembic", "asyncio", "uvicorn")
 KEEP_EVERY_S: Final = 30.0
 #: What belongs to every rebalance; our own events tell of it.
 _REBALANCE: Final = "because it is rebalancing"

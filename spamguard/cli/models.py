@@ -336,7 +336,7 @@ def order(
     control.give(settings, MODEL, msgspec.structs.replace(control.ordered(True, why, who), model=name))
     screen.say(
         f"{name} is ordered: acknowledged; workers that have it swap within a second or two. "
-        "See spamguard_model_info and spamguard_model_rejected. Back: spamguard models order --back"
+        "See spamguard_model_info and spamguard_model_rejected. Back: spamguard models order --back --reason …"
     )
 
 
