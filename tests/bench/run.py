@@ -207,7 +207,7 @@ def main() -> None:
             "messages, of which about four in ten are blocked or unsure and so get clues.",
             "## Budgets",
             budgets(figures),
-            "One training fit on 800,000 grouped messages is not shown yet; how a fit grows up to 30,000 stands below.",
+            "One training fit on 800,000 grouped messages is measured apart, see below.",
             "## Judging: normaliser, features, score, guards, clues, policy; one core",
             table(results),
             *(

@@ -125,6 +125,19 @@ class _Frequencies(NamedTuple):
     groups: NDArray[np.int32]
     messages: NDArray[np.int32]
 
+    def at(self, which: NDArray[Any]) -> "_Frequencies":
+        """Return those of some places, or of a mask."""
+        return _Frequencies(self.keys[which], self.groups[which], self.messages[which])
+
+
+def _together(parts: Sequence[_Frequencies]) -> _Frequencies:
+    """Return all parts one after the other, their keys in order; equal ones stay apart."""
+    keys = np.concatenate([part.keys for part in parts])
+    every = _Frequencies(
+        keys, np.concatenate([part.groups for part in parts]), np.concatenate([part.messages for part in parts])
+    )
+    return every.at(np.argsort(keys, kind="stable"))
+
 
 def _frequencies(reader: _Reader, chunk: _Chunk) -> list[_Frequencies]:
     """Return what each view counts in some whole groups."""
@@ -142,34 +155,45 @@ def _occurrences(keys: Keys, rows: NDArray[np.int64], groups: NDArray[np.int64])
     return _Frequencies(distinct, in_groups.astype(np.int32), in_messages.astype(np.int32))
 
 
+_NOTHING: Final = _Frequencies(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
+#: A power of two. Sums are sorted a share at a time, so that sorting needs little memory of its own.
+_SHARES: Final = 32
+
+
 class _Totals:
     """Adds frequencies up: fed whole groups, it keeps two numbers a key and not every occurrence."""
 
     def __init__(self) -> None:
-        self._parts = [_Frequencies(np.zeros(0, dtype=np.uint64), *(np.zeros(0, dtype=np.int32) for _ in range(2)))]
-        self._waiting = 0
+        self._sums = [_NOTHING] * _SHARES
+        self._waiting: list[list[_Frequencies]] = [[] for _ in range(_SHARES)]
 
     def add(self, found: _Frequencies) -> None:
         """Count what was found in some whole groups."""
-        self._parts.append(found)
-        self._waiting += len(found.keys)
-        if self._waiting > max(
-            1 << 20, len(self._parts[0].keys)
-        ):  # every key is merged a few times, not with each chunk
-            self.merged()
+        shares = (found.keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(65 - _SHARES.bit_length())
+        for share, waiting in enumerate(self._waiting):
+            mine = np.flatnonzero(shares == share)
+            waiting.append(found.at(mine))
+            size = sum(len(part.keys) for part in waiting)
+            if size > max(1 << 15, len(self._sums[share].keys)):  # a key is merged a few times, not with each chunk
+                self._merge(share)
 
-    def merged(self) -> _Frequencies:
-        """Return the sums so far."""
-        keys = np.concatenate([part.keys for part in self._parts])
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))[: len(keys)]
-        sums = []
-        for name in ("groups", "messages"):
-            numbers = np.concatenate([getattr(part, name) for part in self._parts])[order]
-            sums.append(np.add.reduceat(numbers, starts) if len(starts) else numbers)
-        self._parts, self._waiting = [_Frequencies(keys[starts], *sums)], 0
-        return self._parts[0]
+    def _merge(self, share: int) -> None:
+        every = _together([self._sums[share], *self._waiting[share]])
+        self._waiting[share] = []
+        starts = np.flatnonzero(np.concatenate(([True], every.keys[1:] != every.keys[:-1])))[: len(every.keys)]
+        if len(starts):
+            sums = [np.add.reduceat(numbers, starts) for numbers in (every.groups, every.messages)]
+            self._sums[share] = _Frequencies(every.keys[starts], *sums)
+
+    def frequent(self, least: int) -> tuple[_Frequencies, int]:
+        """Return the keys of at least so many groups, in order, and how many distinct keys there were."""
+        distinct, kept = 0, []
+        for share in range(_SHARES):
+            self._merge(share)
+            found, self._sums[share] = self._sums[share], _NOTHING
+            distinct += len(found.keys)
+            kept.append(found.at(found.groups >= least))
+        return _together(kept), distinct
 
 
 class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -208,12 +232,10 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.codes_ = np.array(sorted(sound_of), dtype=np.uint32)
             self.symbols_ = np.array([numbers[sound_of[code]] for code in self.codes_.tolist()], dtype=np.uint16)
 
-    def choose(self, found: _Frequencies) -> None:
+    def choose(self, totals: _Totals) -> None:
         """Keep the keys of enough groups, and in how many messages each occurs."""
-        enough = found.groups >= self.least_groups
-        self.keys_ = found.keys[enough]
-        self.messages_ = found.messages[enough]
-        self.distinct_ = len(found.keys)  #: before the choice
+        found, self.distinct_ = totals.frequent(self.least_groups)  # distinct: before the choice
+        self.keys_, self.messages_ = found.keys, found.messages
         self.table_ = KeyTable(self.keys_)
 
     def transform(self, texts: Texts) -> sp.csr_matrix:
@@ -255,9 +277,8 @@ def learn(counters: Sequence[ViewCounts], texts: Texts, groups: NDArray[np.int64
     for parts in spread(_frequencies, _reader(counters), _whole_groups(texts, groups), messages=len(texts)):
         for total, part in zip(totals, parts, strict=True):
             total.add(part)
-    for place, counter in enumerate(counters):
-        counter.choose(totals[place].merged())
-        totals[place] = _Totals()  # the many keys that are no feature are let go before the next view's are sorted
+    for total, counter in zip(totals, counters, strict=True):
+        counter.choose(total)
 
 
 def feature_union(views: Sequence[View], sounds: dict[str, str] | None = None, least_groups: int = 3) -> FeatureUnion:
