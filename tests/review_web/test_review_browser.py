@@ -3,6 +3,7 @@
 Through the real application in a real browser. Each page is read by axe-core (vendor/) in light and dark.
 """
 
+import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,38 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from spamguard.backends.clock import ManualClock
+from spamguard.core.decide import Judge
 from spamguard.review.values import CaseKind, Label, Outcome
-from spamguard.types import Clue
+from spamguard.types import Category, Clue
 from tests.cast import BANK_CODE, INVOICE, LOTTERY, PHISHING
 from tests.components import missing
-from tests.review_web.conftest import PASSWORD, Site, with_clues
-from tests.reviewing import SUBSCRIBER, copy_of
+from tests.review_web.conftest import PASSWORD, Site, serving, with_clues
+from tests.reviewing import MORNING_S, SUBSCRIBER, copy_of, open_desk, staff
 
 AXE: Final = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text(encoding="utf-8")
+GOODS: Final = [
+    "茶叶",
+    "酒店",
+    "房源",
+    "体检",
+    "课程",
+    "名额",
+    "发票",
+    "贷款",
+    "彩票",
+    "红包",
+    "订单",
+    "快递",
+    "会员",
+    "折扣",
+    "股票",
+    "装修",
+    "婚礼",
+    "旅游",
+    "健身",
+    "银行",
+]
 PHONE: Final = {"width": 375, "height": 740}
 
 
@@ -107,6 +132,25 @@ def test_a_reviewer_clears_the_queue_without_a_mouse(chromium: Browser, site: Si
     verdicts = {item.text: item.verdict for item in site.items(status="done")}
     assert verdicts[first].label == Label.SPAM and verdicts[third].category == "gambling"
     assert len(verdicts) == 7, "all but the one that was skipped"
+
+
+def test_a_hundred_items_are_cleared_by_keys_alone_page_after_page(
+    chromium: Browser, tmp_path: Path, judge: Judge
+) -> None:
+    dice = random.Random(5)
+    desk = open_desk(f"sqlite:///{tmp_path}/review.db", judge=judge, clock=ManualClock(MORNING_S))
+    desk.intake.take(
+        [
+            copy_of("，".join([*dice.sample(GOODS, 8), f"第{number}期"]), category=Category.MARKETING, score=0.9)
+            for number in range(100)
+        ]
+    )
+    with serving(desk, staff(desk)) as site, opened(chromium, site, "rui") as page:
+        for number in range(100):
+            moves_on(page, "s" if number % 3 else "h")
+        expect(page.locator("#detail .acts-form")).to_have_count(0)
+        assert not site.items(status="open")
+    desk.close()
 
 
 def test_a_release_is_ordered_by_key_and_cannot_be_ordered_twice(chromium: Browser, site: Site) -> None:
