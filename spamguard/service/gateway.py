@@ -13,7 +13,6 @@ from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
 from spamguard.core.decide import Request
 from spamguard.engine.ageing import Ageing
-from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
 from spamguard.errors import ConfigError, TopicUnfit
@@ -25,7 +24,7 @@ from spamguard.gateway.server import Server, listen
 from spamguard.interfaces import Broker, Clock
 from spamguard.service import listing, optouts
 from spamguard.service.hot_models import HotModels
-from spamguard.service.judging import limits_of
+from spamguard.service.judging import live_filter
 from spamguard.service.orders import control_file
 from spamguard.service.policies import LivePolicy
 from spamguard.service.streams import kafka
@@ -57,7 +56,6 @@ class GatewayProcess:
         self._serving = False
         self._stopped = False
         self._keys_fault = ""
-        self._open_breakers = 0
         self._followed: dict[str, str] = {}
 
     def stop(self) -> None:
@@ -88,16 +86,10 @@ class GatewayProcess:
             )
             stack.callback(metrics_server.close)
             self.metrics_port = metrics_server.port
-            engine = self.engine = LiveFilter(
-                models.holder,
-                clock=self.clock,
-                code_version=__version__,
-                policy=policy.first,
-                breakers=Breakers(limits_of(settings), enabled=settings.breaker, on_turn=self._breaker_turned),
-                on_failure=self._scoring_failed,
+            engine = self.engine = live_filter(
+                settings, models.holder, policy=policy.first, lists=first_lists, metrics=self.metrics, clock=self.clock
             )
             stack.callback(engine.close)
-            engine.lists = first_lists
             models.describe()
             policy.describe()
             published = await self._published(stack)
@@ -130,7 +122,6 @@ class GatewayProcess:
             gateway = self._http(answering)
             self.metrics.gauge_from("spamguard_gateway_waiting", lambda: float(answering.waiting))
             self.metrics.gauge_from("spamguard_ready", lambda: float(not self._waiting_for()))
-            self.metrics.gauge("spamguard_breaker_open", 0)
             control = ControlFollower(
                 engine, follow=self._follow, look=control_file(settings).look, metrics=self.metrics, clock=self.clock
             )
@@ -296,17 +287,3 @@ class GatewayProcess:
 
     def _lost(self, topic: str, number: int) -> None:
         self.metrics.count("spamguard_gateway_unpublished_total", number, topic=topic)
-
-    def _breaker_turned(self, tenant: str, breaker: Breaker) -> None:
-        rates = {"tenant": tenant, "rate": round(breaker.rate, 4), "baseline": round(breaker.baseline, 4)}
-        if breaker.opened_s is None:
-            self._open_breakers -= 1
-            log.warning("breaker_closed", **rates)
-        else:
-            self._open_breakers += 1
-            log.error("breaker_opened", **rates)
-        self.metrics.gauge("spamguard_breaker_open", self._open_breakers)
-
-    def _scoring_failed(self, message_id: str, error: str) -> None:
-        self.metrics.count("spamguard_scoring_failures_total", error=error)
-        log.error("scoring_failed", message_id=message_id, error=error)

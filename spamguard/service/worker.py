@@ -5,19 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from spamguard import __version__
 from spamguard.backends.clock import SystemClock
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
 from spamguard.core.decide import Request
 from spamguard.engine.ageing import Ageing
-from spamguard.engine.breaker import Breaker, Breakers
 from spamguard.engine.filter import LiveFilter
 from spamguard.engine.shadow import Shadow
 from spamguard.interfaces import Admin, Broker, Clock
 from spamguard.service import listing, optouts
 from spamguard.service.hot_models import HotModels
-from spamguard.service.judging import limits_of
+from spamguard.service.judging import live_filter
 from spamguard.service.optouts import running
 from spamguard.service.orders import control_file
 from spamguard.service.policies import LivePolicy
@@ -56,7 +54,6 @@ class Worker:
         self._broker = broker or kafka(settings)
         self._loop: StreamLoop | None = None
         self._stopped = False
-        self._open_breakers = 0
 
     def stop(self) -> None:
         """Ask the worker to finish the batch in hand, commit, leave the group and return from `run`."""
@@ -79,15 +76,9 @@ class Worker:
             degraded=self._degraded,
         )
         self.metrics_port = server.port
-        engine = LiveFilter(
-            models.holder,
-            clock=self.clock,
-            code_version=__version__,
-            policy=policy.first,
-            breakers=Breakers(limits_of(self.settings), enabled=self.settings.breaker, on_turn=self._breaker_turned),
-            on_failure=self._scoring_failed,
+        engine = live_filter(
+            self.settings, models.holder, policy=policy.first, lists=lists, metrics=self.metrics, clock=self.clock
         )
-        engine.lists = lists
         try:
             models.describe()
             policy.describe()
@@ -207,29 +198,13 @@ class Worker:
         metrics.gauge_from("spamguard_ready", lambda: float(not self.health.waiting_for()))
         metrics.gauge_from("spamguard_seconds_since_poll", lambda: self.health.seconds_since_poll)
         metrics.gauge_from("spamguard_batch_in_hand_seconds", lambda: self.health.seconds_of_batch)
-        metrics.gauge("spamguard_breaker_open", 0)
         metrics.gauge_from("spamguard_dead_letter_flood", lambda: float(self.flood.look()))
 
     def _not_alive(self) -> Sequence[str]:
         stuck_s = max(self.health.seconds_of_batch, self.health.seconds_since_poll)
         return () if self.health.alive() else (f"no poll came back for {stuck_s:.0f} s",)
 
-    def _breaker_turned(self, tenant: str, breaker: Breaker) -> None:
-        """Say that a tenant's breaker opened or closed."""
-        rates = {"tenant": tenant, "rate": round(breaker.rate, 4), "baseline": round(breaker.baseline, 4)}
-        if breaker.opened_s is None:
-            self._open_breakers -= 1
-            log.warning("breaker_closed", **rates)
-        else:
-            self._open_breakers += 1
-            log.error("breaker_opened", **rates)
-        self.metrics.gauge("spamguard_breaker_open", self._open_breakers)
-
     def _degraded(self) -> Sequence[str]:
         """Return why the worker does less than it should, though it is ready."""
         self.flood.look()
         return [f"{name}: {sentence}" for name, sentence in list(self.health.degraded.items())]
-
-    def _scoring_failed(self, message_id: str, error: str) -> None:
-        self.metrics.count("spamguard_scoring_failures_total", error=error)
-        log.error("scoring_failed", message_id=message_id, error=error)
