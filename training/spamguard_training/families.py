@@ -137,6 +137,20 @@ def _url_firm_en(rng: random.Random) -> str:
     return rng.choice(("", "", "https://", "https://", "http://")) + f"{front}{stem}.{suffix}{_host_path(rng)}"
 
 
+def _url_hant(rng: random.Random) -> str:
+    """Return the link of a sender in Hong Kong or Taiwan."""
+    front = rng.choice(("", "", "www.", "m.", "go.", "s.", "link.", "my."))
+    stem = rng.choice(
+        (
+            _code(rng, rng.randint(3, 6), _LETTERS),
+            _chinese_host(rng),
+            rng.choice(_ENGLISH_STEMS) + _code(rng, 2, _LETTERS),
+        )
+    )
+    suffix = rng.choice(("com.tw", "tw", "com.hk", "hk", "com", "com", "org.tw", "net", "cc", "io"))
+    return rng.choice(("", "https://", "https://")) + f"{front}{stem}.{suffix}{_host_path(rng)}"
+
+
 def _url_short_world(rng: random.Random) -> str:
     """Return a short link as senders outside the mainland use them."""
     host = rng.choice(("bit.ly", "tinyurl.com", "reurl.cc", "lihi.cc", "rb.gy", "t.ly", "ow.ly", "is.gd", "pse.is"))
@@ -181,7 +195,7 @@ SLOTS: Final[dict[str, Fill]] = {
     "phone_hk": lambda rng: rng.choice("569") + _digits(7)(rng), "phone_tw": lambda rng: "09" + _digits(8)(rng),
     "hotline": lambda rng: f"400{rng.choice(('-', '', ' '))}{_digits(3)(rng)}{rng.choice(('-', '', ' '))}{_digits(4)(rng)}",
     "short_no": _one_of("95588", "95533", "95599", "95566", "95555", "10086", "10010", "10000", "12306", "95338", "1065"),
-    "url_firm": _url_firm, "url_corp": _url_corp, "url_gov": _url_gov, "url_firm_en": _url_firm_en,
+    "url_firm": _url_firm, "url_corp": _url_corp, "url_gov": _url_gov, "url_hant": _url_hant, "url_firm_en": _url_firm_en,
     "app_hash": lambda rng: _code(rng, 11, _MIXED + "+/"), "ref": lambda rng: _code(rng, rng.randint(6, 8), "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"),
     "url_short": _url_short, "url_short_world": _url_short_world, "url_phish": _url_phish, "url_site": _url_site,
     "url": lambda rng: f"https://{_code(rng, 7, _LETTERS)}.{rng.choice(('com', 'cn', 'net', 'org'))}/{_code(rng, 5)}",
