@@ -12,7 +12,7 @@ import pytest
 import spamguard.review
 from spamguard.errors import Conflict, NotThere, ReviewInvalid
 from spamguard.review.access import PERMISSIONS
-from spamguard.review.cases import MATCHES
+from spamguard.review.entries import MATCHES
 from spamguard.review.values import CaseKind, CaseStatus, EntryStatus, Label, ListKind, Outcome, Role, Status, Why
 from spamguard.review.web import marks
 from spamguard.review.web.doors import DOORS

@@ -29,8 +29,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spamguard.errors import Conflict, Forbidden, LoginRefused, NotThere, ReviewInvalid, SpamguardError
 from spamguard.review.access import demand
-from spamguard.review.cases import spoken_receipt
 from spamguard.review.desk import Desk
+from spamguard.review.receipts import spoken_receipt
 from spamguard.review.values import Session
 from spamguard.review.web import figures_of, marks
 from spamguard.review.web.doors import DOORS, Door
