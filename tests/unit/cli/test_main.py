@@ -71,6 +71,17 @@ def test_help_speaks_of_texts_and_numbers_and_not_of_python(name: str, spamguard
         assert not re.search(r"Usage: .*\{[a-z]+\}", text)
 
 
+def test_who_does_it_is_asked_in_the_same_words_everywhere() -> None:
+    def said(command: Any) -> Iterator[str]:
+        yield from (option.help for option in command.params if "--who" in option.opts)
+        for below in getattr(command, "commands", {}).values():
+            yield from said(below)
+
+    helps = [text for name in COMMANDS for text in said(load(name))]
+    assert len(helps) > 10 and len(set(helps)) == 1
+    assert "user@host" in helps[0]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_says_what_the_command_says_of_itself(name: str) -> None:
     first = words((load(name).help or "").partition("\n\n")[0])
