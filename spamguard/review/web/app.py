@@ -32,7 +32,7 @@ from spamguard.review.access import demand
 from spamguard.review.desk import Desk
 from spamguard.review.receipts import spoken_receipt
 from spamguard.review.values import Session
-from spamguard.review.web import figures_of, marks
+from spamguard.review.web import deeds, figures_of, marks
 from spamguard.review.web.doors import DOORS, Door
 from spamguard.review.web.visit import THEMES, Visit, ours
 from spamguard.review.web.words import LANGUAGES, preferred, speaker, told
@@ -135,6 +135,7 @@ def _environment() -> Environment:
         static=lambda name: f"/static/{name}?v={version_of(name)}",
         languages=LANGUAGES,
         themes=THEMES,
+        told=deeds.told,
     )
     return pages
 
