@@ -45,13 +45,13 @@ class Desk:
         self.audit = Audit(database, clock)
         self.intake = Intake(database, vault, rules)
         self.store = Store(database, vault, self.audit, rules, clock)
-        self.entries = Entries(database, self.audit, clock)
+        self.entries = Entries(database, vault, self.audit, clock)
         self.cases = Cases(database, vault, self.audit, self.store, self.entries, rules, clock)
         self.people = People(database, vault, self.audit, rules, clock, hasher=hasher)
         self.figures = FigureBook(database, self.audit, clock)
         self.labels = Labels(database, self.audit)
         self.outbox = Outbox(database, vault, clock)
-        self.retention = Retention(database, vault, self.audit, rules, clock)
+        self.retention = Retention(database, vault, self.audit, self.entries, rules, clock)
         self.replay = Replay(database, vault, self.audit, clock, find=find_judge, current=current_judge, policy=policy)
 
     def now_ms(self) -> int:

@@ -2,7 +2,8 @@
 
 An entry has an owner, a reason and an end. One that stands for many senders waits for a second person. What holds goes
 to the lists topic through the outbox, in the transaction that decides it. One that allows is compared with account and
-sender together: everything else can be forged.
+sender together: everything else can be forged. What an entry is compared with is somebody's number as a rule, so it is
+encrypted here as other numbers are, though workers get it whole: the topic and this database have other readers.
 """
 
 from contextlib import suppress
@@ -19,8 +20,10 @@ from spamguard.review.audit import Audit
 from spamguard.review.database import Database
 from spamguard.review.intake import storable
 from spamguard.review.outbox import put_entry
+from spamguard.review.shown import entry_value, sealed_value
 from spamguard.review.tables import entries
 from spamguard.review.values import EntryStatus, ListEntry, ListKind, Person
+from spamguard.review.vault import Vault
 from spamguard.types import ListEntry as Published
 from spamguard.types import ListKind as Compared
 from spamguard.types import Treatment
@@ -53,8 +56,9 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Entries:
     """The list entries of a database."""
 
-    def __init__(self, database: Database, audit: Audit, clock: Clock) -> None:
+    def __init__(self, database: Database, vault: Vault, audit: Audit, clock: Clock) -> None:
         self._database = database
+        self._vault = vault
         self._audit = audit
         self._clock = clock
 
@@ -76,7 +80,6 @@ class Entries:
                 receipt=case.receipt,
                 kind=ListKind(entry.kind),
                 what=entry.what,
-                value=storable(entry.value.strip()),
                 owner=storable(entry.owner.strip()),
                 reason=storable(entry.reason.strip()),
                 expires_ms=entry.expires_ms,
@@ -85,6 +88,7 @@ class Entries:
                 proposed_by=who.name,
                 at_ms=now,
                 tenant=tenant,
+                **sealed_value(case.receipt, entry.what, storable(entry.value.strip()), self._vault),
             )
         )
         [entry_id] = result.inserted_primary_key or (0,)
@@ -101,7 +105,7 @@ class Entries:
         query = select(entries).where(entries.c.what == entry.what, entries.c.status.in_(held))
         for other in connection.execute(query.where(entries.c.expires_ms > self._now())):
             with suppress(Fault):
-                if _key(other.what, other.value, other.kind, other.tenant) == wanted:
+                if _key(other.what, entry_value(other, self._vault), other.kind, other.tenant) == wanted:
                     raise Conflict(
                         detail="there is an entry for the same already; withdraw it first", key="entry.there"
                     )
@@ -112,12 +116,12 @@ class Entries:
         query = select(entries).order_by(entries.c.id.desc()).limit(MOST_SHOWN)
         with self._database.read() as connection:
             rows = connection.execute(query if status is None else query.where(entries.c.status == status))
-            return list(map(_entry, rows))
+            return list(map(self._entry, rows))
 
     def of_case(self, connection: Connection, case_seq: int) -> tuple[ListEntry, ...]:
         """Return what a case put on a list."""
         rows = connection.execute(select(entries).where(entries.c.case_seq == case_seq).order_by(entries.c.id))
-        return tuple(map(_entry, rows))
+        return tuple(map(self._entry, rows))
 
     def approve(self, who: Person, entry_id: int) -> ListEntry:
         """Agree to an entry that another person proposed. Raises Conflict."""
@@ -138,7 +142,7 @@ class Entries:
             connection.execute(update(entries).where(entries.c.id == entry_id).values(**values))
             put_entry(connection, entry_id, now_ms=self._now(), withdrawn_by=who.name)
             self._audit.write(connection, who, "entry.withdraw", row.receipt, entry=entry_id)
-            return _entry(_row(connection, entry_id))
+            return self._entry(_row(connection, entry_id))
 
     def _decide(self, who: Person, entry_id: int, status: EntryStatus) -> ListEntry:
         demand(who, "entry.approve")
@@ -154,7 +158,57 @@ class Entries:
             if status is EntryStatus.ACTIVE:
                 put_entry(connection, entry_id, now_ms=self._now())
             self._audit.write(connection, who, f"entry.{status}", row.receipt, entry=entry_id)
-            return _entry(_row(connection, entry_id))
+            return self._entry(_row(connection, entry_id))
+
+    def seal_old(self, connection: Connection) -> None:
+        """Encrypt what entries from before step 0003 are compared with."""
+        old = select(entries.c.id, entries.c.receipt, entries.c.what, entries.c.value)
+        for row in connection.execute(old.where(entries.c.sealed.is_(None), entries.c.value != "")).all():
+            sealed = sealed_value(row.receipt, row.what, row.value, self._vault)
+            connection.execute(update(entries).where(entries.c.id == row.id).values(**sealed))
+
+    def named(self, connection: Connection, number: str) -> list[ListEntry]:
+        """Return the entries that are compared with a number."""
+        self.seal_old(connection)
+        mine = entries.c.number_hash.in_(self._vault.lookups(number))
+        return [self._entry(row) for row in connection.execute(select(entries).where(mine).order_by(entries.c.id))]
+
+    def forget(self, connection: Connection, number: str) -> tuple[int, int]:
+        """Empty the entries that name a number and no longer do anything; return how many, and how many still do.
+
+        One that has ended leaves the lists topic too.
+        """
+        now, emptied, held = self._now(), 0, 0
+        for entry in self.named(connection, number):
+            active = entry.status is EntryStatus.ACTIVE
+            if entry.status is EntryStatus.WAITING or (active and entry.expires_ms > now):
+                held += 1
+                continue
+            values: dict[str, Any] = {"value": "", "sealed": None, "number_hash": ""}
+            if active:
+                values |= {"status": EntryStatus.WITHDRAWN, "published_ms": None}
+                put_entry(connection, entry.id, now_ms=now, withdrawn_by="erased")
+            connection.execute(update(entries).where(entries.c.id == entry.id).values(**values))
+            emptied += 1
+        return emptied, held
+
+    def _entry(self, row: Row[Any]) -> ListEntry:
+        return ListEntry(
+            id=row.id,
+            kind=ListKind(row.kind),
+            what=row.what,
+            value=entry_value(row, self._vault),
+            owner=row.owner,
+            reason=row.reason,
+            expires_ms=row.expires_ms,
+            bulk=bool(row.bulk),
+            status=EntryStatus(row.status),
+            proposed_by=row.proposed_by,
+            approved_by=row.approved_by,
+            receipt=row.receipt,
+            tenant=row.tenant,
+            published_ms=row.published_ms,
+        )
 
     def _now(self) -> int:
         return int(self._clock.now() * 1000)
@@ -187,22 +241,3 @@ def _row(connection: Connection, entry_id: int) -> Row[Any]:
     if row is None:
         raise NotThere(what="list entry")
     return row
-
-
-def _entry(row: Row[Any]) -> ListEntry:
-    return ListEntry(
-        id=row.id,
-        kind=ListKind(row.kind),
-        what=row.what,
-        value=row.value,
-        owner=row.owner,
-        reason=row.reason,
-        expires_ms=row.expires_ms,
-        bulk=bool(row.bulk),
-        status=EntryStatus(row.status),
-        proposed_by=row.proposed_by,
-        approved_by=row.approved_by,
-        receipt=row.receipt,
-        tenant=row.tenant,
-        published_ms=row.published_ms,
-    )

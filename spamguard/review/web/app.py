@@ -32,6 +32,7 @@ from spamguard.review.access import demand
 from spamguard.review.desk import Desk
 from spamguard.review.receipts import spoken_receipt
 from spamguard.review.values import Session
+from spamguard.review.vault import masked
 from spamguard.review.web import deeds, figures_of, marks
 from spamguard.review.web.doors import DOORS, Door
 from spamguard.review.web.visit import THEMES, Visit, ours
@@ -128,6 +129,7 @@ def _environment() -> Environment:
         interval=figures_of.interval,
         place=figures_of.place,
         spoken=spoken_receipt,
+        masked=masked,
     )
     pages.globals.update(
         pieces=marks.pieces,

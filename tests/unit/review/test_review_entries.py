@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from spamguard.errors import Conflict, Forbidden, ReviewInvalid
 from spamguard.review.desk import Desk
 from spamguard.review.entries import NewEntry
+from spamguard.review.tables import entries
 from spamguard.review.values import EntryStatus, ListKind, Outcome, Person
 from tests.reviewing import MORNING_S, missing
 
@@ -90,3 +92,31 @@ def test_the_same_is_not_listed_twice(desk: Desk, people: dict[str, Person]) -> 
     with pytest.raises(Conflict):
         desk.entries.withdraw(people["lee"], held.id)
     desk.cases.resolve(people["rui"], second, Outcome.LIST_ENTRY, "listed", entry=same)
+
+
+def test_what_is_compared_lies_encrypted_and_entries_from_before_are_read_and_then_sealed(
+    desk: Desk, people: dict[str, Person]
+) -> None:
+    given = {"kind": ListKind.BLOCK, "what": "sender", "bulk": False}
+    cases = [missing(desk, people["ann"], message_id=f"m-{number}").receipt for number in range(2)]
+    for receipt, value in zip(cases, ("13900005555", "13900006666"), strict=True):
+        desk.cases.resolve(people["rui"], receipt, Outcome.LIST_ENTRY, "listed", entry=entry(value=value, **given))
+
+    def stored() -> str:
+        with desk.database.read() as connection:
+            return repr(list(connection.execute(select(entries))))
+
+    assert "13900005555" not in stored() and "13900006666" not in stored()
+    with desk.database.write() as connection:  # as it lay before step 0003
+        before = {"value": "13900005555", "sealed": None, "number_hash": ""}
+        connection.execute(update(entries).where(entries.c.receipt == cases[0]).values(**before))
+    values = {found.value for found in desk.entries.all(people["lee"])}
+    published = b"".join(one.outgoing.value or b"" for one in desk.outbox.take(kinds=("list",)))
+    assert values == {"13900005555", "13900006666"} and all(value.encode() in published for value in values)
+    third = missing(desk, people["ann"], message_id="m-3").receipt
+    with pytest.raises(Conflict, match="the same already"):
+        desk.cases.resolve(people["rui"], third, Outcome.LIST_ENTRY, "x", entry=entry(value="+8613900005555", **given))
+    desk.retention.sweep()
+    assert "13900005555" not in stored()
+    assert {found.value for found in desk.entries.all(people["lee"])} == values
+    assert len(desk.retention.export("+8613900005555")["list_entries"]) == 1
