@@ -81,7 +81,7 @@ def drift(
 
     The population stability index (PSI) of six features against the model's reference, or against calm traffic of your
     own, which tells more: below 0.1 is calm, above 0.25 something moved. It names the feature, the bins and the words
-    that moved, and with --labels how much of what is blocked is spam. A feature with too few messages says so.
+    that moved, and with --labels how much of what is blocked is spam. What is too little to compare says so.
 
       $ spamguard drift calm-week.jsonl --write-reference calm.json
       $ spamguard drift yesterday.jsonl --reference calm.json --labels labels.jsonl
@@ -204,6 +204,11 @@ def _tell(
     screen: Screen, now: Measured, against: Reference, found: Sequence[Shift], moved: Sequence[ageing.Moved]
 ) -> None:
     screen.say(f"{now.messages:,} messages against a reference of {against.messages:,}")
+    if all(shift.psi is None for shift in found):
+        least, most = min(ageing.LEAST.values()), max(ageing.LEAST.values())
+        screen.say(f"Too few to compare: a feature needs {least:,} to {most:,} messages on both sides.")
+        _tell_precision(screen, now.precision)
+        return
     screen.say()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("PSI", "", "what", "counted on", "what moved most: share then → now"):
