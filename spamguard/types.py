@@ -160,7 +160,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     review: bool = False  #: offered for review
     category: Category | None = None  #: the kind of spam, for blocked and unsure messages
     clues: tuple[Clue, ...] = ()  #: at most five, strongest first, for blocked and unsure messages
-    campaign_id: str | None = None  #: the same for near-identical messages in bulk; not given by this release
+    campaign_id: str | None = None  #: the same for near-identical messages in bulk; this release gives none
     list_entry: str | None = None  #: id of the entry of a list that matched and counted; never its value
     model: str  #: name/version of the model
     policy: str  #: name of the policy; of one from a file name@digest

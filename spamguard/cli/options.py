@@ -50,8 +50,10 @@ MetricsPort = Annotated[int | None, setting("metrics_port", WATCHING)]
 GatewayHost = Annotated[str | None, setting("gateway_host", HTTP, "host")]
 GatewayPort = Annotated[int | None, setting("gateway_port", HTTP, "port")]
 GatewayKeys = Annotated[Path | None, setting("gateway_keys", HTTP, "keys-file")]
-GatewayKafka = Annotated[bool | None, setting("gateway_kafka", HTTP, "kafka/--no-kafka")]
-GatewayKeepsBlocked = Annotated[bool | None, setting("gateway_keeps_blocked", HTTP, "keeps-blocked/--no-keeps-blocked")]
+GatewayKafka = Annotated[bool | None, setting("gateway_kafka", KAFKA, "kafka/--no-kafka")]
+GatewayKeepsBlocked = Annotated[
+    bool | None, setting("gateway_keeps_blocked", KAFKA, "keeps-blocked/--no-keeps-blocked")
+]
 GatewayDeadline = Annotated[int | None, setting("gateway_deadline_ms", HTTP, "deadline-ms")]
 GatewayFail = Annotated[Literal["open", "closed"] | None, setting("gateway_fail", HTTP, "fail")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"] | None, setting("log_level", WATCHING)]
