@@ -214,7 +214,7 @@ def _tell(
     for column in ("PSI", "", "what", "counted on", "what moved most: share then → now"):
         table.add_column(column, justify="right" if column in ("PSI", "counted on") else "left")
     for shift in found:
-        word, style = _verdict(shift)
+        word, style = _told(shift)
         psi = "–" if shift.psi is None else f"{shift.psi:.3f}"
         bins = "" if shift.psi is None or shift.psi < ageing.CALM else ", ".join(_bins(shift, against))
         table.add_row(psi, Text(word, style), ageing.SENTENCES[shift.feature], f"{shift.messages:,}", bins)
@@ -229,7 +229,7 @@ def _tell(
     _tell_precision(screen, now.precision)
 
 
-def _verdict(shift: Shift) -> tuple[str, str]:
+def _told(shift: Shift) -> tuple[str, str]:
     if shift.psi is None:
         return f"too few, needs {ageing.LEAST[shift.feature]:,}", DIM
     if shift.psi < ageing.CALM:
