@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import jieba
 import numpy as np
-from spamguard_training.corpus import corpus_paths, read_corpus, read_rows
+from spamguard_training.corpus import corpus_paths, read_corpus
 from spamguard_training.fit import normalized, prepare
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard_training.recipe import read_recipe
@@ -138,7 +138,7 @@ def compare(folder: Path) -> None:
     groups = sorted({row.group for row in rows})
     random.Random(0).shuffle(groups)
     order = {group: place for place, group in enumerate(groups)}
-    rows.sort(key=lambda row: order[row.group])
+    rows = sorted(rows, key=lambda row: order[row.group])
     real = [row.text for row in rows], [row.group for row in rows]
     made = list(messages(GROWTH[-1]))
     invented = [row["text"] for row in made], [row["group"] for row in made]
@@ -176,7 +176,7 @@ def one(path: Path) -> None:
     """Fit on a file's rows once and print what it took."""
     recipe = read_recipe(RECIPE)
     watch = Watch()
-    rows = read_rows(path)
+    rows, _ = read_corpus([path])
     watch.stage("read")
     data = prepare(rows, recipe)
     watch.stage("normalise")
