@@ -6,6 +6,7 @@ item. What is read is decoded anew each time, about a microsecond an item; a run
 
 import os
 import tempfile
+import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar, overload
@@ -20,7 +21,8 @@ class Stored(Sequence[Item]):
     def __init__(self, items: Iterable[Item], encode: Callable[[Item], bytes], decode: Callable[[bytes], Item]) -> None:
         self._decode = decode
         self._ends = array("q", [0])
-        self._file = tempfile.TemporaryFile(buffering=1 << 20)  # noqa: SIM115 - it is read as long as this lives
+        self._file = tempfile.TemporaryFile(buffering=1 << 20)  # noqa: SIM115 - it lives as long as this does
+        weakref.finalize(self, self._file.close)
         for item in items:
             self._ends.append(self._ends[-1] + self._file.write(encode(item)))
         self._file.flush()
