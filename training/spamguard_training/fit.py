@@ -79,8 +79,11 @@ class Fitted(NamedTuple):
 
 def normalized(texts: Sequence[str]) -> list[str]:
     """Return all texts normalised, in order."""
-    chunks = (texts[first : first + _CHUNK] for first in range(0, len(texts), _CHUNK))
-    return list(_normalized(chunks, len(texts)))
+    return list(_normalized(_chunks(texts), len(texts)))
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (texts[first : first + _CHUNK] for first in range(0, len(texts), _CHUNK))
 
 
 def _normalized(chunks: Iterable[Sequence[str]], messages: int) -> Iterator[str]:
@@ -161,17 +164,15 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
     best = int(np.argmax([np.mean(of_one) for of_one in recalls]))
     slope, offset = _platt(scores[best], data, recipe.prior)
     progress("features of all rows", steps - 3, steps)
-    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
-    matrix = fit_features(union, data.texts, data.groups)
+    union, taught = teach(data, np.arange(len(data.rows)), recipe)
     progress("final fit", steps - 2, steps)
     chosen = recipe.candidates[best]
     model = classifier(chosen.classifier, chosen.strength)
-    taught = _taught(union, matrix, data, np.arange(len(data.rows)), recipe)
     model.fit(taught.blocks, taught.spam, sample_weight=taught.weights)
     weights = (model.coef_[0] * slope).astype(np.float32)
     intercept = float(model.intercept_[0] * slope + offset)
     progress("categories", steps - 1, steps)
-    kinds, accuracy, confusion = _fit_kinds(data, matrix, recipe)
+    kinds, accuracy, confusion = _fit_kinds(data, taught.blocks[0], recipe)
     arrays = _arrays(union, recipe.view_list(), weights, intercept, kinds)
     progress("done", steps, steps)
     return Fitted(
@@ -200,10 +201,8 @@ def _out_of_fold(
                 scores[place][unseen] = found
             step += 1 + len(recipe.candidates)
             continue
-        union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
-        matrix = fit_features(union, stored_texts(data.texts[i] for i in seen.tolist()), data.groups[seen])
+        union, taught = teach(data, seen, recipe)
         held_out = union.transform([data.texts[i] for i in unseen.tolist()])
-        taught = _taught(union, matrix, data, seen, recipe)
         step += 1
         for place, candidate in enumerate(recipe.candidates):
             progress(f"fold {fold + 1} of {recipe.folds}: {candidate.classifier} C={candidate.strength:g}", step, steps)
@@ -219,9 +218,17 @@ def _out_of_fold(
 class _Taught(NamedTuple):
     """What a classifier is fitted on."""
 
-    blocks: Sequence[sp.csr_matrix]  #: one above the other
+    blocks: Sequence[sp.csr_matrix]  #: one above the other: the rows themselves, then copies of some
     spam: NDArray[np.bool_]
     weights: Floats
+
+
+def teach(data: Data, seen: NDArray[np.int64], recipe: Recipe) -> tuple[FeatureUnion, _Taught]:
+    """Return the features learnt from the rows at `seen`, and what they give a classifier to be fitted on."""
+    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
+    texts = data.texts if len(seen) == len(data.texts) else stored_texts(data.texts[i] for i in seen.tolist())
+    matrix = fit_features(union, texts, data.groups[seen])
+    return union, _taught(union, matrix, data, seen, recipe)
 
 
 def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
@@ -229,7 +236,7 @@ def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArra
     blocks, spam, weights = [matrix], [data.spam[seen]], [data.weights[seen]]
     copies = padded(data.rows, data.weights, seen, recipe.padding, recipe.seed)
     if copies.texts:
-        blocks.append(weigh(union, normalized(copies.texts)))
+        blocks.append(weigh(union, stored_texts(_normalized(_chunks(copies.texts), len(copies.texts)))))
         spam.append(data.spam[copies.places])
         weights.append(data.weights[copies.places] * recipe.padding_weight)
     return _Taught(blocks, np.concatenate(spam), np.concatenate(weights))
@@ -256,11 +263,9 @@ def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda
 
 def score_unseen(data: Data, seen: NDArray[np.int64], unseen: NDArray[np.int64], recipe: Recipe) -> Floats:
     """Return what the recipe's first candidate, fitted on some rows alone, says of others: not calibrated."""
-    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
-    matrix = fit_features(union, stored_texts(data.texts[i] for i in seen.tolist()), data.groups[seen])
+    union, taught = teach(data, seen, recipe)
     first = recipe.candidates[0]
     model = classifier(first.classifier, first.strength)
-    taught = _taught(union, matrix, data, seen, recipe)
     model.fit(taught.blocks, taught.spam, sample_weight=taught.weights)
     found: Floats = model.decision_function(union.transform([data.texts[i] for i in unseen.tolist()]))
     return found
