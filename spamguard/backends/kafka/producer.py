@@ -64,15 +64,20 @@ class KafkaProducer:
         it stays pending and is delivered afterwards, whether or not anybody waits. A resend would be a second record.
         """
         producer = await self._sound(partition.topic)
-        delivering = asyncio.ensure_future(self._delivered(producer, partition, batch))
-        if self._patience_s is not None and not await self._patiently(delivering, producer, self._patience_s):
-            delivering.cancel()
-            self._spoilt = producer
-            detail = (
-                f"not acknowledged for {self._patience_s:g} s, though the brokers answer; is it there, with replicas?"
-            )
-            raise PublishFailed(topic=partition.topic, detail=detail)
-        failure = await delivering
+        delivered = self._delivered(producer, partition, batch)
+        if self._patience_s is None:
+            failure = await delivered
+        else:
+            delivering = asyncio.ensure_future(delivered)
+            if not await self._patiently(delivering, producer, self._patience_s):
+                delivering.cancel()
+                self._spoilt = producer
+                detail = (
+                    f"not acknowledged for {self._patience_s:g} s, though the brokers answer; "
+                    "is it there, with replicas?"
+                )
+                raise PublishFailed(topic=partition.topic, detail=detail)
+            failure = await delivering
         if isinstance(failure, PublishFailed):
             raise failure
         if failure is not None:
