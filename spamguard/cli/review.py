@@ -186,14 +186,14 @@ def add_token(
 ) -> None:
     """Print a new token, which is stored nowhere: Authorization: Bearer TOKEN."""
     with opened_desk(review_database, review_key_file) as desk:
-        token = desk.people.api_token(label, role)
+        token = desk.tokens.add(label, role)
     Screen().say(token)
 
 
 def list_tokens(review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """List the tokens with role and last use, never themselves."""
     with opened_desk(review_database, review_key_file) as desk:
-        tokens = desk.people.api_tokens()
+        tokens = desk.tokens.all()
     table = plain_table("for", "role", "made", "last used")
     for label, role, made, used in tokens:
         table.add_row(printable(label), str(role), _when(made), _when(used))
@@ -207,7 +207,7 @@ def revoke_token(
 ) -> None:
     """End a token at once."""
     with opened_desk(review_database, review_key_file) as desk:
-        desk.people.revoke_token(label)
+        desk.tokens.revoke(label)
     Screen().say(f"The token of {printable(label)} is revoked.")
 
 
