@@ -47,7 +47,8 @@ INSIDE: Final = {
 }
 ORDER: Final = (
     "fetch, beside the others", "decode", "judge", "normalise", "tokenise", "features and score", "guards",
-    "clues and category", "policy", "build", "encode", "produce: wait for acknowledgements", "metrics", "commit, beside the others",
+    "clues and category", "policy", "build", "encode", "produce: wait for acknowledgements", "metrics",
+    "commit, beside the others",
 )  # fmt: skip
 
 
