@@ -112,6 +112,8 @@ class CommandGroup(TyperGroup):
             if not ctx.resilient_parsing:  # completion: better no options than a traceback in somebody's prompt
                 raise _missing(error, name) from error
         _plain(command, ctx)
+        if not {"-h", "--help"}.isdisjoint(rest):
+            _fold_long_words()
         return name, command, rest
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -183,6 +185,22 @@ def _type_in_words(told: Callable[..., str | None], ctx: Any) -> str | None:
     repeated = bare.startswith("list[")
     bare = bare.removeprefix("list[").removesuffix("]")
     return f"<{_TYPE_WORDS.get(bare, bare)}>{'…' if repeated else ''}" if bare else said
+
+
+def _fold_long_words() -> None:
+    """Let Rich break a word that is wider than its column, where it would cut a setting's variable short."""
+    from typer import rich_utils
+
+    made = getattr(rich_utils, "_make_rich_text", None)  # Typer offers no other way in
+    if made is None:
+        return
+
+    def folded(**given: Any) -> Any:
+        text = made(**given)
+        text.overflow = "fold"
+        return text
+
+    rich_utils._make_rich_text = folded
 
 
 def _joined(text: str) -> str:

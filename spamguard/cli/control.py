@@ -4,9 +4,7 @@ Every order is acknowledged by the broker before the command returns, and stands
 """
 
 import asyncio
-import getpass
 import logging
-import socket
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
-from spamguard.cli.options import KAFKA, Brokers, setting
+from spamguard.backends.login import who_am_i
+from spamguard.cli.options import Brokers, ControlTopic, Who, setting
 from spamguard.cli.screen import DIM, Screen, printable
 from spamguard.config import Settings
 from spamguard.engine.control import ALLOW_ALL, BREAKER, Controls, mode_key, place_of
@@ -25,10 +24,8 @@ from spamguard.errors import SpamguardError
 from spamguard.service import orders
 from spamguard.types import Mode, Order
 
-ControlTopic = Annotated[str | None, setting("control_topic", KAFKA)]
 ControlFileOption = Annotated[Path | None, setting("control_file")]
 Reason = Annotated[str, typer.Option("--reason", help="why; it is shown, logged and kept", show_default=False)]
-WhyNot = Annotated[str, typer.Option("--reason", help="why; it is shown, logged and kept", show_default=False)]
 _ALLOW_ALL_HELP: Final = """
 Stop all blocking, on every worker, within two seconds.
 
@@ -54,7 +51,6 @@ is real.
 
   $ spamguard breaker close --tenant acme --reason "a real campaign"
 """
-Who = Annotated[str | None, typer.Option("--who", help="who orders it [dim](default: user@host)[/]")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="the messages of this tenant only")]
 Direction = Annotated[
     Literal["MO", "MT", "AO", "transit"] | None, typer.Option("--direction", help="the messages of this direction only")
@@ -106,7 +102,7 @@ def allow_all_on(
 
 
 def allow_all_off(
-    reason: WhyNot = "",
+    reason: Reason = "",
     file: ByFile = False,
     who: Who = None,
     brokers: Brokers = None,
@@ -170,7 +166,7 @@ def enforce(
 
 
 def default_mode(
-    reason: WhyNot = "",
+    reason: Reason = "",
     tenant: Tenant = None,
     direction: Direction = None,
     who: Who = None,
@@ -223,7 +219,7 @@ def close_breaker(
 
 
 def breaker_on(
-    reason: WhyNot = "", who: Who = None, brokers: Brokers = None, control_topic: ControlTopic = None
+    reason: Reason = "", who: Who = None, brokers: Brokers = None, control_topic: ControlTopic = None
 ) -> None:
     """Turn the breakers on, whatever the workers' settings say."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
@@ -238,17 +234,8 @@ def breaker_off(reason: Reason, who: Who = None, brokers: Brokers = None, contro
     Screen().say("The breakers are off: acknowledged, every worker obeys within two seconds.")
 
 
-def who_am_i() -> str:
-    """Return who types, as far as this machine knows."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
-
-
 def ordered(on: bool, reason: str, who: str | None, mode: Mode | None = None) -> Order:
-    """Return an order given now; who is user@host where nobody is named."""
+    """Return an order given now, by whoever types where nobody is named."""
     since = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Order(on=on, mode=mode, reason=reason, who=who or who_am_i(), since=since)
 

@@ -13,6 +13,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, time
 from typing import Annotated, Final, NamedTuple
@@ -43,6 +44,8 @@ LOOK_EVERY_S: Final = 0.05
 PATIENCE_S: Final = 15.0
 SENDER_CELLS: Final = 14
 TEXT_CELLS: Final = 60
+#: Without these the review pages are not installed, and not proposed.
+PAGES_NEED: Final = ("sqlalchemy", "starlette")
 #: A terminal of this width has room for the category.
 WIDE_CELLS: Final = 100
 #: Widths of a line's parts where no terminal limits it, in the order of `_cells`.
@@ -293,7 +296,8 @@ def _print_ending(screen: Screen, ending: Ending, *, paced: bool) -> None:
         screen.say(f"{ending.fed - number} messages got no decision", "bold red")
     program = _program()
     screen.say("\nTry next", "bold")
-    for command in (f"explain {shlex.quote(_example(seen))}", "review --demo", "check"):
+    pages = ("review --demo",) if all(map(find_spec, PAGES_NEED)) else ()
+    for command in (f"explain {shlex.quote(_example(seen))}", *pages, "check"):
         screen.print(f"  {program} {command}", soft_wrap=True)  # in one piece, to be copied
 
 

@@ -183,7 +183,7 @@ def test(
         typer.echo(json.dumps(_as_json(found, before.policy, after.policy), ensure_ascii=False, indent=2))
     else:
         _print(found, before.policy, after.policy, limit)
-    raise typer.Exit(_verdict(found, fail_on))
+    raise typer.Exit(_exit_code(found, fail_on))
 
 
 def _path(file: Path | None, settings: Settings) -> Path:
@@ -291,7 +291,7 @@ def _opened(name: str) -> BinaryIO:
         raise DataError(detail=f"{printable(name)} cannot be read ({error.strerror})") from None
 
 
-def _verdict(found: Rehearsal, fail_on: str) -> int:
+def _exit_code(found: Rehearsal, fail_on: str) -> int:
     blocked = [one for one in found.differences if one.change is Change.BLOCKED]
     wrong = {
         "blocked-ham": any(one.label == "ham" for one in blocked),

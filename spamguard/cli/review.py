@@ -248,7 +248,7 @@ def revoke_token(
 
 
 def export_subject(number: Number, review_database: Database = None, review_key_file: KeyFile = None) -> None:
-    """Print as JSON everything that is kept about a number: messages, decisions, cases."""
+    """Print as JSON everything that is kept about a number: messages, decisions, cases, list entries, notes."""
     with _desk(review_database, review_key_file) as desk:
         typer.echo(json.dumps(desk.retention.export(number), ensure_ascii=False, indent=2))
 
@@ -259,12 +259,25 @@ def erase_subject(
     review_database: Database = None,
     review_key_file: KeyFile = None,
 ) -> None:
-    """Delete everything that is kept about a number; messages that wait for release are then not released."""
+    """Delete everything that is kept about a number; messages that wait for release are then not released.
+
+    Where somebody typed it into a note, an answer or a case, stars take its place. List entries that name it and still
+    act are counted and stay: withdraw them first.
+    """
     if not yes:
         typer.confirm("Delete every message and case of this number for good?", abort=True)
     with _desk(review_database, review_key_file) as desk:
         gone = desk.retention.erase(number)
-    Screen().say(f"Deleted: {gone.decisions} messages, {gone.items} items; {gone.cases} cases emptied.")
+    screen = Screen()
+    screen.say(
+        f"Deleted: {gone.decisions} messages, {gone.items} items; {gone.cases} cases and {gone.entries} list entries "
+        f"emptied; covered in {gone.notes} notes."
+    )
+    if gone.held:
+        screen.say(
+            f"{gone.held} list entries still act on the number; withdraw them on the page List entries and erase again",
+            "yellow",
+        )
 
 
 def check(review_database: Database = None, review_key_file: KeyFile = None) -> None:

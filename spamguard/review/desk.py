@@ -10,6 +10,7 @@ from spamguard.interfaces import Clock
 from spamguard.review.audit import Audit
 from spamguard.review.cases import Cases
 from spamguard.review.database import Database
+from spamguard.review.entries import Entries
 from spamguard.review.figures import FigureBook
 from spamguard.review.intake import Intake
 from spamguard.review.labels import Labels
@@ -44,12 +45,13 @@ class Desk:
         self.audit = Audit(database, clock)
         self.intake = Intake(database, vault, rules)
         self.store = Store(database, vault, self.audit, rules, clock)
-        self.cases = Cases(database, vault, self.audit, self.store, rules, clock)
+        self.entries = Entries(database, vault, self.audit, clock)
+        self.cases = Cases(database, vault, self.audit, self.store, self.entries, rules, clock)
         self.people = People(database, vault, self.audit, rules, clock, hasher=hasher)
         self.figures = FigureBook(database, self.audit, clock)
         self.labels = Labels(database, self.audit)
         self.outbox = Outbox(database, vault, clock)
-        self.retention = Retention(database, vault, self.audit, rules, clock)
+        self.retention = Retention(database, vault, self.audit, self.entries, rules, clock)
         self.replay = Replay(database, vault, self.audit, clock, find=find_judge, current=current_judge, policy=policy)
 
     def now_ms(self) -> int:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from spamguard.backends import artifacts, registry
+from spamguard.backends.login import who_am_i
 from spamguard.core.gate import findings, refusals
 from spamguard.errors import GateClosed
 from spamguard_training import retrain as runs
@@ -160,7 +161,7 @@ def _make_challenger(root: Path, name: str, screen: Console) -> None:
         registry.CHALLENGER,
         name,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=registry.login_name(),
+        who=who_am_i(),
         reason="spamguard retrain",
         kind="promote",
     )
