@@ -6,7 +6,7 @@ the way a broker does.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from time import time
 from typing import Final
 
@@ -298,6 +298,11 @@ class MemoryProducer:
         if any(len(outgoing.key or b"") + len(outgoing.value or b"") > MAX_RECORD_BYTES for outgoing in batch):
             raise PublishFailed(topic=partition.topic, detail="a record is too large")
         self._broker.append(partition, batch)
+
+    async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
+        """Write several batches."""
+        outcomes = await asyncio.gather(*map(self.publish, batches, batches.values()), return_exceptions=True)
+        return {place for place, outcome in zip(batches, outcomes, strict=True) if isinstance(outcome, PublishFailed)}
 
     async def stop(self) -> None:
         """Nothing to close."""

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
 from spamguard.backends.login import who_am_i
 from spamguard.cli.options import Brokers, ControlTopic, Who, setting
-from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.cli.screen import DIM, Screen, plain_table, printable
 from spamguard.config import Settings
 from spamguard.engine.control import ALLOW_ALL, BREAKER, Controls, mode_key, place_of
 from spamguard.errors import SpamguardError
@@ -127,7 +126,7 @@ def allow_all_status(
 ) -> None:
     """Show what the control topic and this machine's control file say: on or off, who, why, since when."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic, "control_file": control_file})
-    table = _table("", "allow-all", "since", "who", "why")
+    table = plain_table("", "allow-all", "since", "who", "why")
     unread: SpamguardError | None = None
     try:
         order = _read(settings).orders.get(ALLOW_ALL)
@@ -197,7 +196,7 @@ def list_modes(brokers: Brokers = None, control_topic: ControlTopic = None) -> N
     """List the ordered modes with who, why and since when; the narrowest one that fits a message holds."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
     controls = _read(settings)
-    table = _table("where", "mode", "since", "who", "why")
+    table = plain_table("where", "mode", "since", "who", "why")
     for place, mode in sorted(controls.modes.items(), key=lambda item: item[0] or ""):
         order = controls.orders[mode_key(place)]
         table.add_row(printable(_place(place)), str(mode), *map(printable, (order.since, order.who, order.reason)))
@@ -262,13 +261,6 @@ def asked(asking: Coroutine[Any, Any, Any]) -> Any:
     for name in logs.CHATTY:  # what a client library complains of is told in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return asyncio.run(asking)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _told(order: Order | None) -> tuple[Text | str, ...]:

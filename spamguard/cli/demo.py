@@ -29,7 +29,17 @@ from rich.text import Text
 
 from spamguard import config, logs
 from spamguard.cli.options import WATCHING, MetricsHost, Model, Models, ModeOption, PolicyFile, Preset
-from spamguard.cli.screen import ACTION_STYLE, DIM, SPAM_STYLE, Screen, printable, score_style, score_text, shortened
+from spamguard.cli.screen import (
+    ACTION_STYLE,
+    DIM,
+    SPAM_STYLE,
+    Screen,
+    plain_table,
+    printable,
+    score_style,
+    score_text,
+    shortened,
+)
 from spamguard.config import Settings
 from spamguard.core.codec import decode_message
 from spamguard.core.sms import text_of
@@ -232,7 +242,7 @@ def _cells(one: Seen) -> list[Text]:
 
 
 def _table(latest: Sequence[Seen] | deque[Seen], *, wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True, header_style=DIM)
+    table = plain_table(expand=True, header_style=DIM)
     table.add_column("action", no_wrap=True)
     table.add_column("score", no_wrap=True)
     table.add_column("reason", no_wrap=True, min_width=11)
@@ -271,7 +281,7 @@ def _line(cells: Sequence[Text]) -> Text:
 
 def _print_ending(screen: Screen, ending: Ending, *, paced: bool) -> None:
     seen, number = ending.seen, len(ending.seen)
-    totals = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    totals = plain_table(show_header=False)
     totals.add_column(no_wrap=True)
     totals.add_column(overflow="fold")
     for action, word in ((Action.ALLOW, "allowed"), (Action.BLOCK, "blocked")):

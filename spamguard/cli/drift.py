@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
 from spamguard.cli.options import Model, Models, setting
-from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.cli.screen import DIM, Screen, plain_table, printable
 from spamguard.core import ageing
 from spamguard.core.ageing import NAMES, Reference, Shift, Tally, WordCounts
 from spamguard.core.decide import Request
@@ -210,7 +209,7 @@ def _tell(
         _tell_precision(screen, now.precision)
         return
     screen.say()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("PSI", "", "what", "counted on", "what moved most: share then → now"):
         table.add_column(column, justify="right" if column in ("PSI", "counted on") else "left")
     for shift in found:

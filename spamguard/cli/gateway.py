@@ -4,7 +4,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
@@ -28,7 +27,7 @@ from spamguard.cli.options import (
     Preset,
     Who,
 )
-from spamguard.cli.screen import Screen, printable
+from spamguard.cli.screen import Screen, plain_table, printable
 from spamguard.core.keys import ApiKey
 
 #: Options that are called otherwise than their settings.
@@ -163,9 +162,7 @@ def show(keys_file: GatewayKeys = None) -> None:
             f"There are no keys in {settings.gateway_keys}. Make one: spamguard gateway keys add NAME --tenant T"
         )
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("id", "name", "tenants", "accounts", "messages/s", "made", "by", ""):
-        table.add_column(column, overflow="fold")
+    table = plain_table("id", "name", "tenants", "accounts", "messages/s", "made", "by", "")
     for key in keys:
         state = Text(f"revoked {key.revoked}", "red") if key.revoked else Text("in use", "green")
         table.add_row(

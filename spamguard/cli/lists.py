@@ -14,7 +14,6 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
@@ -22,7 +21,7 @@ from spamguard.backends import list_files
 from spamguard.backends.login import who_am_i
 from spamguard.cli.control import asked
 from spamguard.cli.options import KAFKA, Brokers, Who, setting
-from spamguard.cli.screen import DIM, Screen, printable, shortened
+from spamguard.cli.screen import DIM, Screen, plain_table, printable, shortened
 from spamguard.config import Settings
 from spamguard.core import entries as rules
 from spamguard.core import things
@@ -220,9 +219,7 @@ def find(
     if not found:
         screen.say("No entry.")
         raise typer.Exit(1)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("id", "action", "kind", "value", "tenant", "owner", "until", "reason"):
-        table.add_column(column, overflow="fold", header_style=DIM)
+    table = plain_table("id", "action", "kind", "value", "tenant", "owner", "until", "reason", header_style=DIM)
     now_s = time.time()
     for identity, entry in found[:limit]:
         value = shown(entry, whole=show_numbers)

@@ -15,7 +15,7 @@ from spamguard import config
 from spamguard.backends.login import who_am_i
 from spamguard.cli import control
 from spamguard.cli.options import Brokers, ControlTopic, Models, Who, setting
-from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.cli.screen import DIM, Screen, plain_table, printable
 from spamguard.core.gate import Finding
 from spamguard.core.manifest import Manifest
 from spamguard.engine.control import MODEL
@@ -66,7 +66,7 @@ def list_models(models: Models = None) -> None:
     if not found:
         raise ModelNotFound(path=catalogue.models_folder(settings))
     screen = Screen()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("model", overflow="fold")
     table.add_column("alias")
     table.add_column("features", justify="right")
@@ -362,7 +362,7 @@ def history(models: Models = None) -> None:
     screen = Screen()
     if not moves:
         screen.say("no alias was moved yet")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("when", "what", "alias", "from", "to", "who"):
         table.add_column(column, no_wrap=column == "when")
     table.add_column("why", overflow="fold")

@@ -7,6 +7,7 @@ from argon2 import PasswordHasher
 from spamguard.core.decide import Judge
 from spamguard.core.policy import STANDARD, Policy
 from spamguard.interfaces import Clock
+from spamguard.review.attempts import Attempts
 from spamguard.review.audit import Audit
 from spamguard.review.cases import Cases
 from spamguard.review.database import Database
@@ -19,6 +20,7 @@ from spamguard.review.people import People
 from spamguard.review.replay import FindJudge, Replay
 from spamguard.review.retention import Retention
 from spamguard.review.store import Store
+from spamguard.review.tokens import Tokens
 from spamguard.review.values import Rules
 from spamguard.review.vault import Vault
 
@@ -47,7 +49,9 @@ class Desk:
         self.store = Store(database, vault, self.audit, rules, clock)
         self.entries = Entries(database, vault, self.audit, clock)
         self.cases = Cases(database, vault, self.audit, self.store, self.entries, rules, clock)
-        self.people = People(database, vault, self.audit, rules, clock, hasher=hasher)
+        self.attempts = Attempts(database, vault, clock)
+        self.people = People(database, self.audit, self.attempts, rules, clock, hasher=hasher)
+        self.tokens = Tokens(database, self.audit, clock)
         self.figures = FigureBook(database, self.audit, clock)
         self.labels = Labels(database, self.audit)
         self.outbox = Outbox(database, vault, clock)

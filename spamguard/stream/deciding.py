@@ -8,7 +8,7 @@ the order of their records, whose key they keep.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, NamedTuple
 
 import structlog
@@ -97,20 +97,20 @@ class DecidingHandler:
         ]
         ready, waiting = _parted(judged)
         copies, uncopied = self._copies(judged)
-        settled = await self._publish_each(self._decisions(ready) | self._letters(dead) | copies)
-        _raise_for(place for place, at_ms in settled.items() if at_ms is None and place not in copies)
-        refused = {place for place, at_ms in settled.items() if at_ms is None}
+        (failed, ahead_ms), refused = await asyncio.gather(
+            self._published(self._decisions(ready) | self._letters(dead)), self._refused(copies)
+        )
+        _raise_for(failed)
         if refused or uncopied:
             count = len(uncopied) + sum(len(copies[place]) for place in refused)
             log.error("review_unavailable", partitions=sorted(place.number for place in refused), copies=count)
             waiting = self._without_copies(waiting, refused, uncopied)
         waiting = self._let_through(waiting)
-        behind = await self._publish_each(self._decisions(waiting))
-        _raise_for(place for place, at_ms in behind.items() if at_ms is None)
+        failed, behind_ms = await self._published(self._decisions(waiting))
+        _raise_for(failed)
         waits_ms = [
-            (at.get(self._place(one)) or 0.0) - one.record.timestamp_ms
-            for part, at in ((ready, settled), (waiting, behind))
-            for one in part
+            *(ahead_ms - one.record.timestamp_ms for one in ready),
+            *(behind_ms - one.record.timestamp_ms for one in waiting),
         ]
         judged = ready + waiting
         self._report(judged, dead, waits_ms, records=len(records), score_s=score_s)
@@ -189,16 +189,21 @@ class DecidingHandler:
             outgoing.setdefault(target, []).append(Outgoing(key=record.key, value=encode(letter)))
         return outgoing
 
-    async def _publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> dict[Partition, float | None]:
-        """Publish all and return when each was acknowledged, in epoch milliseconds; None when it was not."""
-        return dict(zip(batches, await asyncio.gather(*map(self._published, batches.items())), strict=True))
+    async def _published(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> tuple[Set[Partition], float]:
+        """Publish decisions and dead letters; return what was not acknowledged, and when the rest was, in epoch ms."""
+        failed = await self._producer.publish_each(batches) if batches else frozenset[Partition]()
+        return failed, self._clock.now() * 1000
 
-    async def _published(self, outgoing: tuple[Partition, Sequence[Outgoing]]) -> float | None:
-        try:
-            await self._producer.publish(*outgoing)
-        except PublishFailed:
-            return None
-        return self._clock.now() * 1000
+    async def _refused(self, copies: Mapping[Partition, Sequence[Outgoing]]) -> set[Partition]:
+        """Publish review copies, each partition by itself, and return those that did not acknowledge."""
+        outcomes = await asyncio.gather(*map(self._producer.publish, copies, copies.values()), return_exceptions=True)
+        refused = set()
+        for place, outcome in zip(copies, outcomes, strict=True):
+            if isinstance(outcome, PublishFailed):
+                refused.add(place)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return refused
 
     def _letter(self, record: Record, reason: DeadReason) -> DeadLetter:
         return DeadLetter(
@@ -266,7 +271,7 @@ def _parted(judged: Sequence[_Judged]) -> tuple[list[_Judged], list[_Judged]]:
     return ready, waiting
 
 
-def _raise_for(failed: Iterable[Partition]) -> None:
+def _raise_for(failed: Set[Partition]) -> None:
     """Raise PublishFailed when there is any."""
-    if topics := {place.topic for place in failed}:
-        raise PublishFailed(topic=", ".join(sorted(topics)), detail="no acknowledgement")
+    if failed:
+        raise PublishFailed(topic=", ".join(sorted({place.topic for place in failed})), detail="no acknowledgement")

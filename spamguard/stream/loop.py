@@ -277,6 +277,8 @@ class _Ahead:
 
     async def has_room(self, patience_s: float) -> bool:
         """Return True as soon as there is room, False when there is none for so long."""
+        if not self.full:
+            return True
         try:
             async with asyncio.timeout(patience_s):
                 await self._roomy.wait()

@@ -30,6 +30,7 @@ from spamguard.core import decide, features
 from spamguard.core.scorer import LinearReading, LinearScorer
 from spamguard.engine.filter import LiveFilter
 from spamguard.service import process
+from spamguard.service.streams import OutcomeProducer
 from spamguard.service.worker import Worker
 from spamguard.stream import deciding
 
@@ -105,7 +106,7 @@ class Stopwatch:
             (KafkaConsumer, "poll", "fetch, beside the others"),
             (KafkaConsumer, "commit", "commit, beside the others"),
             (LiveFilter, "judge", "judge"),
-            (handler, "_publish_each", "produce: wait for acknowledgements"),
+            (OutcomeProducer, "publish_each", "produce: wait for acknowledgements"),
         ]
         with ExitStack() as stack:
             for owner, name, stage in plain:

@@ -190,7 +190,7 @@ class _Front:
     def by_token(self, door: Door, request: Request, body: bytes) -> Response:
         """Answer the call centre's program."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        person = self.desk.people.api_person(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+        person = self.desk.tokens.person(token.strip()) if kind.lower() == "bearer" and token.strip() else None
         if person is None:
             return JSONResponse(
                 {"error": "a token is needed: Authorization: Bearer …"},

@@ -124,7 +124,7 @@ def receipt_page(visit: Visit) -> Response:
 def receipt(visit: Visit) -> Response:
     """Tell whoever holds a receipt number where the case stands; guessing is slow and finds nothing."""
     asked = visit.given("receipt")
-    if not visit.desk.people.allow("receipt", visit.address):
+    if not visit.desk.attempts.allow("receipt", visit.address):
         return visit.page("receipt.html", status=429, state=None, asked=asked, problem="receipt.slow")
     state = visit.desk.cases.state(asked)
     if state is None:
@@ -134,7 +134,7 @@ def receipt(visit: Visit) -> Response:
 
 def rate_by_receipt(visit: Visit) -> Response:
     """Keep the subscriber's own word on how it went."""
-    if not visit.desk.people.allow("receipt", visit.address):
+    if not visit.desk.attempts.allow("receipt", visit.address):
         return visit.page("receipt.html", status=429, state=None, asked="", problem="receipt.slow")
     visit.desk.cases.rate_by_receipt(visit.given("receipt"), _stars(visit.given("stars")))
     return visit.go("/receipt", done="rated")
