@@ -24,8 +24,8 @@ SHORTEST, LONGEST = 6, 60
 LEAST_WEIGHT: Final = 0.5
 
 
-class Padded(NamedTuple):
-    """Copies of rows with padding around them."""
+class Copies(NamedTuple):
+    """Copies of rows that train beside them, written otherwise."""
 
     texts: list[str]  #: as they would be sent, not normalised
     places: NDArray[np.int64]  #: which row each one is a copy of
@@ -33,7 +33,7 @@ class Padded(NamedTuple):
 
 def padded(
     rows: Sequence[Row], weights: NDArray[np.float64], seen: NDArray[np.int64], share: float, seed: int
-) -> Padded:
+) -> Copies:
     """Return padded copies of a share of the rows at `seen`; the padding comes from these rows too."""
     pools: dict[str, list[str]] = {}
     for place in seen.tolist():
@@ -50,7 +50,7 @@ def padded(
         around.insert(rng.randint(0, len(around)), row.text)
         texts.append(rng.choice(BETWEEN).join(around))
         places.append(place)
-    return Padded(texts, np.array(places, dtype=np.int64))
+    return Copies(texts, np.array(places, dtype=np.int64))
 
 
 def _is_padding(row: Row) -> bool:
