@@ -29,7 +29,7 @@ from spamguard_training import variant_table
 from spamguard_training.cores import spread
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
-from spamguard_training.padding import padded
+from spamguard_training.padding import padded, with_notices
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard_training.recipe import Candidate, Recipe
 from spamguard_training.rewriting import rewritten
@@ -225,6 +225,7 @@ def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArra
     spam, weights = [data.spam[seen]], [data.weights[seen]]
     for copies, factor in (
         (padded(data.rows, data.weights, seen, recipe.padding, recipe.seed), recipe.padding_weight),
+        (with_notices(data.rows, data.weights, seen, recipe.notices, recipe.seed), recipe.notices_weight),
         (rewritten(data.rows, data.weights, seen, recipe.rewriting, recipe.seed), recipe.rewriting_weight),
     ):
         if copies.texts:

@@ -16,7 +16,8 @@ TABLE[ord("漂")] = TABLE[ord("票")]
 
 
 def symbols(*texts: str) -> list[int]:
-    return heard(texts, code_points(texts), TABLE).symbols.values.tolist()
+    found: list[int] = heard(texts, code_points(texts), TABLE).symbols.values.tolist()
+    return found
 
 
 @pytest.mark.parametrize("written", ["发漂", "fa票", "发piao", "发1票"])
@@ -45,7 +46,7 @@ def test_a_batch_is_heard_as_its_messages_one_by_one_and_every_symbol_knows_its_
     found = heard(texts, code_points(texts), TABLE)
     alone = [heard([text], code_points([text]), TABLE) for text in texts]
     behind = 0
-    values, rows, starts, ends = [], [], [], []
+    values, rows, starts, ends = list[int](), list[int](), list[int](), list[int]()
     for row, (text, one) in enumerate(zip(texts, alone, strict=True)):
         if row:
             values, rows = [*values, 0], [*rows, row]
