@@ -12,7 +12,18 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spamguard.core.features import KeyTable, View, last_alike, marker_ids, read, where, word_numbers
+from spamguard.core.features import (
+    SOUNDS,
+    KeyTable,
+    View,
+    code_points,
+    heard,
+    last_alike,
+    marker_ids,
+    read,
+    where,
+    word_numbers,
+)
 from spamguard.core.normalize import Aligned, align_batch, normalize_batch, readable
 from spamguard.core.tokenizer import tokenize
 from spamguard.types import Clue
@@ -86,10 +97,10 @@ class LinearScorer:
         self._firsts = np.cumsum([0, *(len(arrays.keys) for arrays in model.views)], dtype=np.int64)
         self._idf = np.concatenate([arrays.idf.astype(np.float64) for arrays in model.views])
         self._weights = np.concatenate([arrays.weights.astype(np.float64) for arrays in model.views])
-        #: features of two symbols or more: the ones that count as evidence
+        #: features of two symbols or more that say what was written, and not only how it sounds: evidence
         self._is_long = np.concatenate(
             [
-                (arrays.keys >> np.uint64(arrays.view.bits) != 0) & (arrays.view.name != "crossed")
+                (arrays.keys >> np.uint64(arrays.view.bits) != 0) & (arrays.view.name in ("words", "chars"))
                 for arrays in model.views
             ]
         )
@@ -199,6 +210,9 @@ class LinearReading:
             starts, lengths = found.spans(known.take(own))
             starts += _moves(symbol_rows, asked).take(rows)
             first, last = words.covered(view, starts, lengths)
+            if view.name == SOUNDS.name:
+                said = heard(texts, code_points(texts), scorer._tables[view.name])
+                first, last = said.starts.take(starts), said.ends.take(starts + lengths - 1)
             shared = pulls / (last - first)
             totals += np.bincount(rows, weights=pulls, minlength=len(texts))
             steps += np.bincount(first, weights=shared, minlength=len(steps))

@@ -23,13 +23,16 @@ from sklearn.preprocessing import FunctionTransformer
 from spamguard.core.features import View
 from spamguard.core.normalize import normalize_batch
 from spamguard.core.scorer import ModelArrays, ViewArrays
+from spamguard.core.sounds import blurred
 from spamguard.types import Category
+from spamguard_training import variant_table
 from spamguard_training.cores import spread
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
-from spamguard_training.padding import padded
+from spamguard_training.padding import padded, with_notices
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard_training.recipe import Candidate, Recipe
+from spamguard_training.rewriting import rewritten
 
 #: Called with what is being done, how many steps are done and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -217,16 +220,21 @@ class _Taught(NamedTuple):
 
 
 def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
-    """Return the rows at `seen`, whose features `matrix` holds, and their padded copies where the recipe wants them."""
-    spam, weights = data.spam[seen], data.weights[seen]
-    copies = padded(data.rows, data.weights, seen, recipe.padding, recipe.seed)
-    if not copies.texts:
-        return _Taught(matrix, spam, weights)
-    return _Taught(
-        sp.vstack([matrix, union.transform(normalized(copies.texts))], format="csr"),
-        np.concatenate([spam, data.spam[copies.places]]),
-        np.concatenate([weights, data.weights[copies.places] * recipe.padding_weight]),
-    )
+    """Return the rows at `seen`, whose features `matrix` holds, and copies written otherwise where the recipe says."""
+    parts = [matrix]
+    spam, weights = [data.spam[seen]], [data.weights[seen]]
+    for copies, factor in (
+        (padded(data.rows, data.weights, seen, recipe.padding, recipe.seed), recipe.padding_weight),
+        (with_notices(data.rows, data.weights, seen, recipe.notices, recipe.seed), recipe.notices_weight),
+        (rewritten(data.rows, data.weights, seen, recipe.rewriting, recipe.seed), recipe.rewriting_weight),
+    ):
+        if copies.texts:
+            parts.append(union.transform(normalized(copies.texts)))
+            spam.append(data.spam[copies.places])
+            weights.append(data.weights[copies.places] * factor)
+    if len(parts) == 1:
+        return _Taught(matrix, spam[0], weights[0])
+    return _Taught(sp.vstack(parts, format="csr"), np.concatenate(spam), np.concatenate(weights))
 
 
 def _keep(path: Path, scores: Floats) -> None:
@@ -364,7 +372,4 @@ def sounds_of(recipe: Recipe) -> dict[str, str] | None:
     """Return the syllable of each Han character, when the recipe asks for the view of sounds."""
     if "sounds" not in recipe.views:
         return None
-    from pypinyin import Style, lazy_pinyin
-
-    characters = [chr(code) for code in range(0x4E00, 0x9FA6)]
-    return dict(zip(characters, (lazy_pinyin(c, style=Style.NORMAL)[0] for c in characters), strict=True))
+    return {char: blurred(syllable) for syllable, chars in variant_table.SOUNDS.items() for char in chars}

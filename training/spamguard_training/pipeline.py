@@ -8,6 +8,7 @@ people who retrain and inspect; the service loads the arrays that `export` takes
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from string import ascii_lowercase
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -227,7 +228,8 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.codes_, self.symbols_ = codes, np.arange(1, len(codes) + 1, dtype=np.uint16)
         else:
             sound_of = {ord(char): sound for char, sound in self.sounds.items()}
-            sound_of |= {code: chr(code) for code in codes.tolist() if code not in sound_of}
+            others = (code for code in codes.tolist() if code not in sound_of and chr(code) not in ascii_lowercase)
+            sound_of |= {code: chr(code) for code in others}  # letters are heard as syllables, or not at all
             numbers = {sound: number for number, sound in enumerate(sorted(set(sound_of.values())), start=1)}
             self.codes_ = np.array(sorted(sound_of), dtype=np.uint32)
             self.symbols_ = np.array([numbers[sound_of[code]] for code in self.codes_.tolist()], dtype=np.uint16)
