@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 from spamguard_training.corpus import Row, read_rows
+from spamguard_training.newton import Linear
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 
 from spamguard.backends import artifacts, registry
 from spamguard.core import normalize
 from spamguard.core.decide import Judge
-from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
+from spamguard.core.features import CHARS, CROSSED, SHAPE, SOUNDS, WORDS, View
 from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer, ModelArrays, ViewArrays
 from tests.cast import BANK_CODE, INVOICE, LOTTERY, MUM
@@ -44,7 +45,7 @@ class Trained(NamedTuple):
     """A small model in both its lives: the fitted scikit-learn objects, and the arrays the service loads."""
 
     union: FeatureUnion
-    classifier: LogisticRegression
+    classifier: Linear
     kinds: LogisticRegression
     arrays: ModelArrays
 
@@ -54,13 +55,13 @@ class Trained(NamedTuple):
         return log_odds
 
 
-def rounded(fitted: LogisticRegression) -> LogisticRegression:
+def rounded(fitted: Any) -> Any:
     """Return a classifier with its weights at stored precision."""
     fitted.coef_ = fitted.coef_.astype(np.float32).astype(np.float64)
     return fitted
 
 
-def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, SOUNDS)) -> Trained:
+def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, SOUNDS, SHAPE)) -> Trained:
     """Return a model fitted on the rows as the training package fits one."""
     texts = normalize.normalize_batch([row.text for row in rows])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(row.group for row in rows))}
@@ -70,14 +71,15 @@ def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, S
     spam = np.array([row.is_spam for row in rows])
     linear = rounded(classifier("logistic", 30.0).fit(matrix, spam))
     kinds = rounded(
-        classifier("logistic", 30.0).fit(
-            matrix[spam], [CATEGORIES.get(row.category or "", row.category) for row in rows if row.is_spam]
+        LogisticRegression(C=30.0, max_iter=400, tol=1e-5).fit(
+            matrix[spam].astype(np.float64),
+            [CATEGORIES.get(row.category or "", row.category) for row in rows if row.is_spam],
         )
     )
     return Trained(union, linear, kinds, export(union, linear, kinds))
 
 
-def export(union: FeatureUnion, linear: LogisticRegression, kinds: LogisticRegression) -> ModelArrays:
+def export(union: FeatureUnion, linear: Linear, kinds: LogisticRegression) -> ModelArrays:
     """Return the arrays of fitted scikit-learn objects."""
     words: Sequence[str] = ()
     symbols, views, kind_weights = {}, [], {}
@@ -87,7 +89,7 @@ def export(union: FeatureUnion, linear: LogisticRegression, kinds: LogisticRegre
         last = first + len(counts.keys_)
         if name in ("words", "crossed"):
             words = counts.words_
-        else:
+        elif counts.view.reads_chars:
             symbols[name] = (counts.codes_, counts.symbols_)
         weights = linear.coef_[0, first:last].astype(np.float32)
         views.append(ViewArrays(counts.view, counts.keys_, idf.astype(np.float32), weights))

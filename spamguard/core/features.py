@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamguard.core.normalize import TOKENS
+from spamguard.core.shape import shapes
 from spamguard.core.sounds import MOST_LETTERS, spelt
 from spamguard.core.tokenizer import tokenize
 
@@ -42,7 +43,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     `bits` is the width of a symbol: n-grams of up to 64 / bits symbols fit a key.
     """
 
-    name: str  #: words, crossed, chars or sounds
+    name: str  #: words, crossed, chars, sounds or shape
     bits: int
     shortest: int  #: smallest n of its n-grams
     longest: int
@@ -51,8 +52,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reads_words(self) -> bool:
-        """Whether its symbols are jieba's words; else they are characters, or what stands for them."""
+        """Whether its symbols are jieba's words."""
         return self.name in ("words", "crossed")
+
+    @property
+    def reads_chars(self) -> bool:
+        """Whether its symbols are characters, or what stands for them."""
+        return self.name in ("chars", "sounds")
 
     def __post_init__(self) -> None:
         if not (self.bits >= 1 and 1 <= self.shortest <= self.longest <= 64 // self.bits):
@@ -74,6 +80,7 @@ CROSSED: Final = View(
 )
 CHARS: Final = View(name="chars", bits=16, shortest=1, longest=4)
 SOUNDS: Final = View(name="sounds", bits=16, shortest=2, longest=3)
+SHAPE: Final = View(name="shape", bits=16, shortest=1, longest=1)
 
 
 class Symbols(NamedTuple):
@@ -221,6 +228,13 @@ def marker_ids(view: View, ids: Mapping[str, int]) -> list[NDArray[np.uint64]]:
     return [np.array([ids[word] for word in words if word in ids], dtype=np.uint64) for words in view.markers]
 
 
+def shape_grams(symbols: NDArray[np.int64]) -> Grams:
+    """Return each message's symbols of shape, one row a message; they stand nowhere in its text."""
+    messages, slots = symbols.shape
+    rows = np.repeat(np.arange(messages, dtype=np.int64), slots)
+    return Grams(rows, symbols.ravel().view(np.uint64), np.zeros(len(rows), dtype=np.int64), 1, 1)
+
+
 class ViewOfBatch(NamedTuple):
     """One view's n-grams of a batch, and the message each symbol belongs to."""
 
@@ -246,6 +260,9 @@ def read(
         if view.name == SOUNDS.name:
             syllables = heard(texts, codes, tables[view.name]).symbols
             yield ViewOfBatch(syllables.rows, grams(syllables, view))
+        elif view.name == SHAPE.name:
+            found = shape_grams(shapes(codes, len(texts)))
+            yield ViewOfBatch(found.rows, found)
         elif words is None or not view.reads_words:
             symbols = char_symbols(codes, tables[view.name])
             yield ViewOfBatch(symbols.rows, grams(symbols, view))

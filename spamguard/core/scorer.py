@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamguard.core.features import (
+    SHAPE,
     SOUNDS,
     KeyTable,
     View,
@@ -207,6 +208,9 @@ class LinearReading:
             own = where(rows >= 0)
             rows, pulls = rows.take(own), each.take(self._alike.take(own + behind))
             behind += len(known)
+            totals += np.bincount(rows, weights=pulls, minlength=len(texts))
+            if view.name == SHAPE.name:  # said of the message, of no word in it
+                continue
             starts, lengths = found.spans(known.take(own))
             starts += _moves(symbol_rows, asked).take(rows)
             first, last = words.covered(view, starts, lengths)
@@ -214,7 +218,6 @@ class LinearReading:
                 said = heard(texts, code_points(texts), scorer._tables[view.name])
                 first, last = said.starts.take(starts), said.ends.take(starts + lengths - 1)
             shared = pulls / (last - first)
-            totals += np.bincount(rows, weights=pulls, minlength=len(texts))
             steps += np.bincount(first, weights=shared, minlength=len(steps))
             steps -= np.bincount(last, weights=shared, minlength=len(steps))
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.

@@ -79,6 +79,7 @@ _MOST: Final = np.array([kind.most for kind in _KINDS[1:]])
 #: of the first link and phone, opt-out at the end.
 _SIZES: Final = np.array([*(_MOST + 1), len(_LENGTHS) + 1, 6, 5, 6, _WIDTH, _WIDTH, 5, 5, 2])
 SLOTS: Final = len(_SIZES)
+SYMBOLS: Final = int(_SIZES.sum())
 #: The number of each slot's first symbol; 0 is no symbol.
 _FIRSTS: Final = 1 + np.concatenate(([0], np.cumsum(_SIZES)[:-1]))
 

@@ -192,7 +192,7 @@ def one(path: Path) -> None:
         "distinct": sum(steps.named_steps["counts"].distinct_ for _, steps in union.transformer_list),
         "features": matrix.shape[1],
         "values": int(matrix.nnz),
-        "iterations": int(model.n_iter_[0]),
+        "iterations": model.products_,
         **watch.found,
         "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }

@@ -3,7 +3,7 @@
 Rows are split by near-duplicate group. Every candidate is cross-validated on the same features; the one that catches
 most spam at 1 % of the headline sources' ham is fitted on everything. One Platt calibration, fitted on out-of-fold
 scores at the stated prior, is folded into the weights; then weights are rounded to their stored precision, so that what
-is measured is what is served.
+is measured is what is served. BLAS has one thread: two of them add in another order, and wait for each other.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from sklearn.feature_selection import chi2
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from threadpoolctl import threadpool_limits
 
 from spamguard.core.features import View
 from spamguard.core.normalize import normalize_batch
@@ -30,7 +31,7 @@ from spamguard_training.cores import spread
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
 from spamguard_training.padding import padded, with_notices
-from spamguard_training.pipeline import classifier, feature_union, fit_features
+from spamguard_training.pipeline import classifier, feature_union, fit_features, weigh
 from spamguard_training.recipe import Candidate, Recipe
 from spamguard_training.rewriting import rewritten
 
@@ -134,6 +135,7 @@ def capped(weights: Floats, groups: NDArray[np.int64], cap: float) -> Floats:
     return weights * np.minimum(1.0, cap / np.maximum(totals, 1e-12))[groups]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkpoints: Path | None = None) -> Fitted:
     """Return the model fitted on all rows, chosen and calibrated out of fold.
 
@@ -160,9 +162,9 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
     matrix = fit_features(union, data.texts, data.groups)
     progress("final fit", steps - 2, steps)
     chosen = recipe.candidates[best]
-    model = classifier(chosen.classifier, chosen.strength, recipe.seed)
+    model = classifier(chosen.classifier, chosen.strength)
     taught = _taught(union, matrix, data, np.arange(len(data.rows)), recipe)
-    model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
+    model.fit(taught.blocks, taught.spam, sample_weight=taught.weights)
     weights = (model.coef_[0] * slope).astype(np.float32)
     intercept = float(model.intercept_[0] * slope + offset)
     progress("categories", steps - 1, steps)
@@ -202,8 +204,8 @@ def _out_of_fold(
         step += 1
         for place, candidate in enumerate(recipe.candidates):
             progress(f"fold {fold + 1} of {recipe.folds}: {candidate.classifier} C={candidate.strength:g}", step, steps)
-            model = classifier(candidate.classifier, candidate.strength, recipe.seed)
-            model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
+            model = classifier(candidate.classifier, candidate.strength)
+            model.fit(taught.blocks, taught.spam, sample_weight=taught.weights)
             scores[place][unseen] = model.decision_function(held_out)
             step += 1
         if kept is not None:
@@ -214,14 +216,14 @@ def _out_of_fold(
 class _Taught(NamedTuple):
     """What a classifier is fitted on."""
 
-    matrix: sp.csr_matrix
+    blocks: Sequence[sp.csr_matrix]  #: one above the other
     spam: NDArray[np.bool_]
     weights: Floats
 
 
 def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
     """Return the rows at `seen`, whose features `matrix` holds, and copies written otherwise where the recipe says."""
-    parts = [matrix]
+    blocks = [matrix]
     spam, weights = [data.spam[seen]], [data.weights[seen]]
     for copies, factor in (
         (padded(data.rows, data.weights, seen, recipe.padding, recipe.seed), recipe.padding_weight),
@@ -229,12 +231,10 @@ def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArra
         (rewritten(data.rows, data.weights, seen, recipe.rewriting, recipe.seed), recipe.rewriting_weight),
     ):
         if copies.texts:
-            parts.append(union.transform(normalized(copies.texts)))
+            blocks.append(weigh(union, normalized(copies.texts)))
             spam.append(data.spam[copies.places])
             weights.append(data.weights[copies.places] * factor)
-    if len(parts) == 1:
-        return _Taught(matrix, spam[0], weights[0])
-    return _Taught(sp.vstack(parts, format="csr"), np.concatenate(spam), np.concatenate(weights))
+    return _Taught(blocks, np.concatenate(spam), np.concatenate(weights))
 
 
 def _keep(path: Path, scores: Floats) -> None:
@@ -246,6 +246,7 @@ def _keep(path: Path, scores: Floats) -> None:
     draft.replace(path)
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda *_: None) -> Floats:
     """Return the first candidate's calibrated log-odds of all rows, out of fold, and fit nothing else."""
     recipe = msgspec.structs.replace(recipe, candidates=recipe.candidates[:1])
@@ -260,9 +261,9 @@ def score_unseen(data: Data, seen: NDArray[np.int64], unseen: NDArray[np.int64],
     union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
     matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
     first = recipe.candidates[0]
-    model = classifier(first.classifier, first.strength, recipe.seed)
+    model = classifier(first.classifier, first.strength)
     taught = _taught(union, matrix, data, seen, recipe)
-    model.fit(taught.matrix, taught.spam, sample_weight=taught.weights)
+    model.fit(taught.blocks, taught.spam, sample_weight=taught.weights)
     found: Floats = model.decision_function(union.transform([data.texts[i] for i in unseen]))
     return found
 
@@ -303,7 +304,7 @@ def _fit_kinds(
     part = matrix[rows]
     strength = np.nan_to_num(chi2(part, kinds)[0])
     columns = np.sort(np.argsort(-strength, kind="stable")[: recipe.kind_features])
-    part = part[:, columns]
+    part = part[:, columns].astype(np.float64)
     folds = data.folds[rows]
     found = kinds.copy()
     for fold in range(recipe.folds):
@@ -339,7 +340,7 @@ def _arrays(
         parts.append(ViewArrays(view, counts.keys_, tfidf.idf_.astype(np.float32), weights[first:last]))
         if view.reads_words:
             words = counts.words_  # both learn the same words from the same texts
-        else:
+        elif view.reads_chars:
             symbols[name] = (counts.codes_, counts.symbols_)
         if kinds is not None:
             mine = (kinds.columns >= first) & (kinds.columns < last)

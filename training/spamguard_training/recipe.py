@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
+from spamguard.core.features import CHARS, CROSSED, SHAPE, SOUNDS, WORDS, View
 from spamguard.errors import DataError
 
-VIEWS: Final = {view.name: view for view in (WORDS, CROSSED, CHARS, SOUNDS)}
+VIEWS: Final = {view.name: view for view in (WORDS, CROSSED, CHARS, SOUNDS, SHAPE)}
 
 #: Half private chat, half notices: what an operator's network carries beside spam.
 DEFAULT_MIX: Final = {"personal": 0.5, "notice": 0.5}

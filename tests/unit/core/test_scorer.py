@@ -54,10 +54,22 @@ def test_the_good_and_the_bad_of_the_cast_are_told_apart(scorer: LinearScorer) -
     assert scorer.score(normalize_batch(GOOD)).probability.max() < scorer.score(normalize_batch(SPAM)).probability.min()
 
 
-def test_unknown_text_is_no_evidence_and_scores_the_intercept(scorer: LinearScorer, trained: Trained) -> None:
-    scores = scorer.score(normalize_batch(["", " ", "\U00013000\U00013001", "\ud800"]))
-    assert scores.evidence.tolist() == [0, 0, 0, 0]
+def test_unknown_text_is_no_evidence_and_scores_the_intercept_but_for_its_shape(trained: Trained) -> None:
+    kept = [view for view in trained.arrays.views if view.view.name != "shape"]
+    scorer = LinearScorer(trained.arrays._replace(views=kept))
+    texts = normalize_batch(["", " ", "\U00013000\U00013001", "\ud800"])
+    scores = scorer.score(texts)
     np.testing.assert_allclose(scores.log_odds[[0, 2]], trained.arrays.intercept, atol=1e-12)
+    for evidence in (scores.evidence, LinearScorer(trained.arrays).score(texts).evidence):
+        assert evidence.tolist() == [0, 0, 0, 0]
+
+
+def test_shape_is_said_of_a_message_and_of_no_word_in_it(trained: Trained) -> None:
+    kept = [view for view in trained.arrays.views if view.view.name == "shape"]
+    explained = LinearScorer(trained.arrays._replace(views=kept)).explain(INVOICE)
+    assert explained.clues == ()
+    assert explained.rest != 0
+    assert explained.log_odds == pytest.approx(explained.intercept + explained.rest, abs=1e-12)
 
 
 def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_more(
