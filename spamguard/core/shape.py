@@ -115,4 +115,5 @@ def shapes(codes: NDArray[np.uint32], messages: int) -> NDArray[np.int64]:
     rest[:, 8] = 0
     places = np.isin(kinds, _OPT_OUT).nonzero()[0]
     rest[rows[places[places >= ends[rows[places]] - _TAIL]], 8] = 1
-    return values + _FIRSTS
+    values += _FIRSTS
+    return values

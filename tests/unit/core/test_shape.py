@@ -14,7 +14,8 @@ TEXTS = st.lists(
 
 
 def shape(text: str) -> list[int]:
-    return shapes(code_points(normalize_batch([text])), 1)[0].tolist()
+    found: list[int] = shapes(code_points(normalize_batch([text])), 1)[0].tolist()
+    return found
 
 
 @given(TEXTS)
@@ -25,7 +26,7 @@ def test_a_message_has_one_symbol_a_slot_and_the_same_in_any_batch(texts: list[s
     for row, text in zip(found, texts, strict=True):
         np.testing.assert_array_equal(row, shapes(code_points([text]), 1)[0])
         assert (np.diff(row) > 0).all()  # no two slots share a symbol
-        assert 0 < row[0]
+        assert row[0] > 0
         assert row[-1] <= SYMBOLS
 
 
