@@ -60,14 +60,16 @@ def test_unknown_text_is_no_evidence_and_scores_the_intercept(scorer: LinearScor
     np.testing.assert_allclose(scores.log_odds[[0, 2]], trained.arrays.intercept, atol=1e-12)
 
 
-def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_more(
+def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_three_sounds(
     scorer: LinearScorer, trained: Trained, texts: list[str]
 ) -> None:
     canonical = normalize_batch([*texts, *EVERYONE])
-    is_long = np.concatenate(
+    least = {"words": 2, "chars": 2, "sounds": 3}
+    is_long = np.array(
         [
-            (view.keys >> np.uint64(view.view.bits) != 0) & (view.view.name in ("words", "chars"))
-            for view in trained.arrays.views
+            len(f"{key:b}") > arrays.view.bits * (least.get(arrays.view.name, 99) - 1)
+            for arrays in trained.arrays.views
+            for key in arrays.keys.tolist()
         ]
     )
     expected = (trained.union.transform(canonical) > 0) @ is_long.astype(np.int64)
