@@ -231,7 +231,8 @@ def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArra
         if copies.texts:
             parts.append(union.transform(normalized(copies.texts)))
             spam.append(data.spam[copies.places])
-            weights.append(data.weights[copies.places] * factor)
+            more = np.where(data.spam[copies.places], recipe.spam_copies, 1.0)
+            weights.append(data.weights[copies.places] * factor * more)
     if len(parts) == 1:
         return _Taught(matrix, spam[0], weights[0])
     return _Taught(sp.vstack(parts, format="csr"), np.concatenate(spam), np.concatenate(weights))
