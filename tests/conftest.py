@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 from spamguard_training.corpus import Row, read_rows
+from spamguard_training.newton import Linear
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 
 from spamguard.backends import artifacts, registry
@@ -44,7 +45,7 @@ class Trained(NamedTuple):
     """A small model in both its lives: the fitted scikit-learn objects, and the arrays the service loads."""
 
     union: FeatureUnion
-    classifier: LogisticRegression
+    classifier: Linear
     kinds: LogisticRegression
     arrays: ModelArrays
 
@@ -54,7 +55,7 @@ class Trained(NamedTuple):
         return log_odds
 
 
-def rounded(fitted: LogisticRegression) -> LogisticRegression:
+def rounded(fitted: Any) -> Any:
     """Return a classifier with its weights at stored precision."""
     fitted.coef_ = fitted.coef_.astype(np.float32).astype(np.float64)
     return fitted
@@ -70,14 +71,15 @@ def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, S
     spam = np.array([row.is_spam for row in rows])
     linear = rounded(classifier("logistic", 30.0).fit(matrix, spam))
     kinds = rounded(
-        classifier("logistic", 30.0).fit(
-            matrix[spam], [CATEGORIES.get(row.category or "", row.category) for row in rows if row.is_spam]
+        LogisticRegression(C=30.0, max_iter=400, tol=1e-5).fit(
+            matrix[spam].astype(np.float64),
+            [CATEGORIES.get(row.category or "", row.category) for row in rows if row.is_spam],
         )
     )
     return Trained(union, linear, kinds, export(union, linear, kinds))
 
 
-def export(union: FeatureUnion, linear: LogisticRegression, kinds: LogisticRegression) -> ModelArrays:
+def export(union: FeatureUnion, linear: Linear, kinds: LogisticRegression) -> ModelArrays:
     """Return the arrays of fitted scikit-learn objects."""
     words: Sequence[str] = ()
     symbols, views, kind_weights = {}, [], {}

@@ -222,7 +222,8 @@ class LinearReading:
             steps += np.bincount(first, weights=shared, minlength=len(steps))
             steps -= np.bincount(last, weights=shared, minlength=len(steps))
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.
-        by_word = np.round(words.sums(np.cumsum(steps)), 9).tolist()
+        sums = np.round(words.sums(np.cumsum(steps)), 9)
+        by_word, weakest_last = sums.tolist(), (-np.abs(sums)).tolist()
         bounds = np.searchsorted(words.starts, line_starts).tolist()
         word_starts, word_ends = words.starts.tolist(), words.ends.tolist()
         kinds = self._kinds(number, len(texts))
@@ -230,7 +231,7 @@ class LinearReading:
         for row, (one, total, kind) in enumerate(zip(align_batch(originals), totals.tolist(), kinds, strict=True)):
             own_words = range(bounds[row], bounds[row + 1])
             offset = int(line_starts[row])
-            strongest = sorted((word for word in own_words if by_word[word]), key=lambda word: -abs(by_word[word]))
+            strongest = sorted((word for word in own_words if by_word[word]), key=weakest_last.__getitem__)
             clues = tuple(
                 _clue(one, word_starts[word] - offset, word_ends[word] - offset, by_word[word])
                 for word in strongest[:most]

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from spamguard.core.features import CHARS
 from spamguard_training.corpus import Row
@@ -78,6 +79,7 @@ def cross_source(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambd
     return found
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def guess_sources(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Return how well a row's source is guessed from its normalised characters, for each label; grouped out-of-fold.
 

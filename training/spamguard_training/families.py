@@ -81,6 +81,89 @@ def _url_site(rng: random.Random) -> str:
     return rng.choice(("", "https://", "www.", "https://m.")) + f"{name}.{suffix}{path}"
 
 
+_SYLLABLES: Final = ("yun", "tong", "che", "yi", "lv", "jia", "bao", "fu", "hui", "shun", "an", "kang", "xue", "wu", "you", "pei",
+                     "da", "hao", "xin", "zhi", "le", "mai", "piao", "yuan", "sheng", "ding")  # fmt: skip
+_ENGLISH_STEMS: Final = ("book", "track", "care", "my", "pay", "go", "fleet", "home", "clinic", "learn", "rent", "join", "desk",
+                         "ride", "tix", "post", "visit", "club", "north", "river", "oak", "green", "quick", "bright")  # fmt: skip
+
+
+def _host_path(rng: random.Random) -> str:
+    return rng.choice((f"/{_code(rng, rng.randint(4, 8))}", f"/{rng.choice('sdtrcpo')}/{_code(rng, rng.randint(5, 9))}",
+                       f"/{_code(rng, 3, _LETTERS)}?id={rng.randint(1000, 99999999)}", f"/{_code(rng, 4, _LETTERS)}", ""))  # fmt: skip
+
+
+def _chinese_host(rng: random.Random) -> str:
+    stem = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3)))
+    return stem + rng.choice(("", "", "-" + rng.choice(_SYLLABLES), "-yun", str(rng.randint(1, 99)), "365"))
+
+
+def _url_firm(rng: random.Random) -> str:
+    """Return the link an honest small Chinese sender uses: a short or hyphenated host of its own, seldom an odd ending."""
+    front = rng.choice(("", "", "m.", "s.", "d.", "t.", "h5.", "wx.", "u.", "app.", "fw-", "q.", "sms."))
+    suffix = rng.choice(("cn", "cn", "com", "com", "com.cn", "net")) if rng.random() < 0.85 else _odd_ending(rng)
+    return rng.choice(("", "", "https://", "http://")) + f"{front}{_chinese_host(rng)}.{suffix}{_host_path(rng)}"
+
+
+def _odd_ending(rng: random.Random) -> str:
+    return rng.choice(("cc", "vip", "top", "work", "ltd", "co", "link", "shop"))
+
+
+def _url_corp(rng: random.Random) -> str:
+    """Return the link of a larger company: a plain host and a path."""
+    front, suffix = rng.choice(("", "m.", "www.", "s.", "e.", "dx.")), rng.choice(("cn", "com", "com", "com.cn"))
+    return rng.choice(("", "https://")) + f"{front}{_chinese_host(rng)}.{suffix}/{_code(rng, rng.randint(4, 8))}"
+
+
+def _url_gov(rng: random.Random) -> str:
+    """Return the link of an authority of the mainland."""
+    place = "".join(rng.choice(_SYLLABLES) for _ in range(2))
+    office = rng.choice(("rsj", "ybj", "gjj", "zwfw", "tax", "court", "gaj", "mzj", "jtj", "wsjk"))
+    host = rng.choice((f"{office}.{place}.gov.cn", f"{place}{office}.gov.cn", f"www.{place}.gov.cn"))
+    return rng.choice(("", "https://", "http://")) + host + rng.choice(("", f"/{_code(rng, rng.randint(4, 7))}"))
+
+
+def _url_firm_en(rng: random.Random) -> str:
+    """Return the same of an English-speaking sender."""
+    stem = (
+        rng.choice(_ENGLISH_STEMS)
+        + rng.choice(("", "-", ""))
+        + rng.choice(_ENGLISH_STEMS)
+        + rng.choice(("", "", "-hq", "24", "app"))
+    )
+    front = rng.choice(("", "", "", "m.", "sms.", "go.", "link.", "t.", "my.", "e."))
+    suffix = rng.choice(
+        ("com", "com", "co.uk", "co", "io", "app", "me", "link", "org", "net", "com.au", "in", "sg", "us", "ie")
+    )
+    return rng.choice(("", "", "https://", "https://", "http://")) + f"{front}{stem}.{suffix}{_host_path(rng)}"
+
+
+def _url_corp_en(rng: random.Random) -> str:
+    """Return the link of a larger English-speaking company: a plain host and a path."""
+    stem = rng.choice(_ENGLISH_STEMS) + rng.choice(_ENGLISH_STEMS)
+    front, suffix = rng.choice(("", "www.", "my.", "m.")), rng.choice(("com", "com", "co.uk", "com.au", "in", "com.sg"))
+    return rng.choice(("", "https://")) + f"{front}{stem}.{suffix}/{_code(rng, rng.randint(4, 8), _LETTERS)}"
+
+
+def _url_hant(rng: random.Random) -> str:
+    """Return the link of a sender in Hong Kong or Taiwan."""
+    front = rng.choice(("", "", "www.", "m.", "go.", "s.", "link.", "my."))
+    stem = rng.choice(
+        (
+            _code(rng, rng.randint(3, 6), _LETTERS),
+            _chinese_host(rng),
+            rng.choice(_ENGLISH_STEMS) + _code(rng, 2, _LETTERS),
+        )
+    )
+    suffix = rng.choice(("com.tw", "tw", "com.hk", "hk", "com", "com", "org.tw", "net", "cc", "io"))
+    return rng.choice(("", "https://", "https://")) + f"{front}{stem}.{suffix}{_host_path(rng)}"
+
+
+def _url_short_world(rng: random.Random) -> str:
+    """Return a short link as senders outside the mainland use them."""
+    host = rng.choice(("bit.ly", "tinyurl.com", "reurl.cc", "lihi.cc", "rb.gy", "t.ly", "ow.ly", "is.gd", "pse.is"))
+    return rng.choice(("", "https://")) + f"{host}/{_code(rng, rng.randint(5, 7))}"
+
+
 def _express(rng: random.Random) -> str:
     return rng.choice(("SF", "YT", "ZT", "JT", "JD", "")) + _digits(rng.choice((10, 12, 13)))(rng)
 
@@ -119,7 +202,9 @@ SLOTS: Final[dict[str, Fill]] = {
     "phone_hk": lambda rng: rng.choice("569") + _digits(7)(rng), "phone_tw": lambda rng: "09" + _digits(8)(rng),
     "hotline": lambda rng: f"400{rng.choice(('-', '', ' '))}{_digits(3)(rng)}{rng.choice(('-', '', ' '))}{_digits(4)(rng)}",
     "short_no": _one_of("95588", "95533", "95599", "95566", "95555", "10086", "10010", "10000", "12306", "95338", "1065"),
-    "url_short": _url_short, "url_phish": _url_phish, "url_site": _url_site,
+    "url_firm": _url_firm, "url_corp": _url_corp, "url_gov": _url_gov, "url_hant": _url_hant, "url_corp_en": _url_corp_en, "url_firm_en": _url_firm_en,
+    "app_hash": lambda rng: _code(rng, 11, _MIXED + "+/"), "ref": lambda rng: _code(rng, rng.randint(6, 8), "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"),
+    "url_short": _url_short, "url_short_world": _url_short_world, "url_phish": _url_phish, "url_site": _url_site,
     "url": lambda rng: f"https://{_code(rng, 7, _LETTERS)}.{rng.choice(('com', 'cn', 'net', 'org'))}/{_code(rng, 5)}",
     "order_no": _digits(12), "express_no": _express, "plate": _plate,
     "surname": lambda rng: rng.choice(_SURNAMES),

@@ -6,7 +6,7 @@ people who retrain and inspect; the service loads the arrays that `export` takes
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from string import ascii_lowercase
 from typing import Any, Final, NamedTuple, Self
@@ -16,13 +16,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import TfidfTransformer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.svm import LinearSVC
 
 from spamguard.core.features import Grams, Keys, KeyTable, View, code_points, count, marker_ids, read, word_numbers
 from spamguard.core.tokenizer import tokenize
 from spamguard_training.cores import spread
+from spamguard_training.newton import LOSSES, Linear
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most
 
@@ -313,7 +312,7 @@ class _Weigher(NamedTuple):
 class _Rows(NamedTuple):
     """Some rows of the matrix."""
 
-    values: NDArray[np.float64]
+    values: NDArray[np.float32]
     columns: NDArray[np.int32]
     lengths: NDArray[np.int64]
 
@@ -325,7 +324,9 @@ def _weigh(weigher: _Weigher, texts: Texts) -> _Rows:
         tfidf.transform(_counted(found, table, size, len(texts)), copy=False) for found, table, size, tfidf in views
     ]
     rows = sp.hstack(parts, format="csr")
-    return _Rows(rows.data, rows.indices.astype(np.int32, copy=False), np.diff(rows.indptr).astype(np.int64))
+    return _Rows(
+        rows.data.astype(np.float32), rows.indices.astype(np.int32, copy=False), np.diff(rows.indptr).astype(np.int64)
+    )
 
 
 def _learn_idf(tfidf: TfidfTransformer, counter: ViewCounts, messages: int) -> None:
@@ -339,7 +340,7 @@ def _learn_idf(tfidf: TfidfTransformer, counter: ViewCounts, messages: int) -> N
 def fit_features(union: FeatureUnion, texts: Texts, groups: NDArray[np.int64]) -> sp.csr_matrix:
     """Fit the features with their groups (which FeatureUnion cannot pass on) and return the matrix.
 
-    The same numbers, to the last bit, as scikit-learn's steps one after the other; but no step's whole matrix stands
+    The same numbers as scikit-learn's steps one after the other, in single precision; but no step's whole matrix stands
     in memory beside the next one's: how many values there will be is known from counting, so each is written once,
     where it stays.
     """
@@ -348,26 +349,52 @@ def fit_features(union: FeatureUnion, texts: Texts, groups: NDArray[np.int64]) -
     learn(counters, texts, groups)
     for of_view, counter in zip(steps, counters, strict=True):
         _learn_idf(of_view["tfidf"], counter, len(texts))
-    sizes = [len(counter.keys_) for counter in counters]
     total = sum(int(counter.messages_.sum(dtype=np.int64)) for counter in counters)
-    values, columns = np.empty(total), np.empty(total, dtype=np.int32)
-    ends = np.zeros(len(texts) + 1, dtype=np.int32 if total < 1 << 31 else np.int64)
-    weigher = _Weigher(
-        _reader(counters), [counter.table_ for counter in counters], sizes, [of_view["tfidf"] for of_view in steps]
-    )
-    row = 0
-    for part in spread(_weigh, weigher, _chunks(texts), messages=len(texts)):
-        first, last = int(ends[row]), int(ends[row]) + len(part.values)
+    return _written(_weighed(union, texts), len(texts), sum(len(counter.keys_) for counter in counters), total)
+
+
+def weigh(union: FeatureUnion, texts: Texts) -> sp.csr_matrix:
+    """Return texts as `fit_features` would: what `union.transform` says in single precision, on all cores."""
+    width = sum(len(steps.named_steps["counts"].keys_) for _, steps in union.transformer_list)
+    return _written(_weighed(union, texts), len(texts), width, 0)
+
+
+def _written(parts: Iterable[_Rows], rows: int, width: int, expected: int) -> sp.csr_matrix:
+    """Return the parts one above the other, each written where it stays; where more come than expected, more is held.
+
+    Growing moves no values when they are many: the system gives the pages another address.
+    """
+    values, columns = np.empty(expected, dtype=np.float32), np.empty(expected, dtype=np.int32)
+    ends = np.zeros(rows + 1, dtype=np.int64)
+    row = last = 0
+    for part in parts:
+        first, last = last, last + len(part.values)
+        if last > len(values):
+            for held in (values, columns):
+                held.resize(last + last // 8, refcheck=False)
         values[first:last], columns[first:last] = part.values, part.columns
         ends[row + 1 : row + 1 + len(part.lengths)] = first + np.cumsum(part.lengths)
         row += len(part.lengths)
-    return sp.csr_matrix((values, columns, ends), shape=(len(texts), sum(sizes)))
+    for held in (values, columns):
+        held.resize(last, refcheck=False)
+    return sp.csr_matrix((values, columns, ends.astype(np.int32) if last < 1 << 31 else ends), shape=(rows, width))
 
 
-def classifier(name: str, strength: float, seed: int = 0) -> Any:
+def _weighed(union: FeatureUnion, texts: Texts) -> Iterator[_Rows]:
+    """Yield the rows of all texts, a chunk at a time, from fitted features."""
+    steps = [steps.named_steps for _, steps in union.transformer_list]
+    counters = [of_view["counts"] for of_view in steps]
+    weigher = _Weigher(
+        _reader(counters),
+        [counter.table_ for counter in counters],
+        [len(counter.keys_) for counter in counters],
+        [of_view["tfidf"] for of_view in steps],
+    )
+    return spread(_weigh, weigher, _chunks(texts), messages=len(texts))
+
+
+def classifier(name: str, strength: float) -> Linear:
     """Return an unfitted linear classifier: 'logistic' or 'svm', with its C."""
-    if name == "logistic":
-        return LogisticRegression(C=strength, solver="lbfgs", max_iter=400, tol=1e-5, random_state=seed)
-    if name == "svm":
-        return LinearSVC(C=strength, dual="auto", random_state=seed, max_iter=5000)
-    raise ValueError(f"unknown classifier {name}")
+    if name not in LOSSES:
+        raise ValueError(f"unknown classifier {name}")
+    return Linear(name, strength)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfTransformer
 from spamguard_training import cores, pipeline
 from spamguard_training.corpus import Row
-from spamguard_training.pipeline import ViewCounts, classifier, feature_union, fit_features
+from spamguard_training.pipeline import ViewCounts, classifier, feature_union, fit_features, weigh
 
 from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
 from spamguard.core.normalize import normalize_batch
@@ -120,12 +120,13 @@ def test_the_features_are_scikit_learns_tfidf_at_stored_precision(
     counts = ViewCounts(WORDS, least_groups=LEAST).fit(canonical, groups=groups).transform(canonical)
     expected = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     np.testing.assert_allclose(matrix.toarray(), expected.toarray(), rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(matrix.toarray(), union.transform(canonical).toarray())
+    np.testing.assert_array_equal(matrix.toarray(), union.transform(canonical).toarray().astype(np.float32))
+    np.testing.assert_array_equal(matrix.toarray(), weigh(union, canonical).toarray())
     idf = union.transformer_list[0][1].named_steps["tfidf"].idf_
     assert (idf == idf.astype(np.float32)).all()
 
 
-def test_one_core_and_two_give_the_matrix_of_scikit_learns_own_steps_to_the_last_bit(
+def test_one_core_and_two_give_the_matrix_of_scikit_learns_own_steps_in_single_precision(
     canonical: list[str], groups: np.ndarray[tuple[int], np.dtype[np.int64]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views = [WORDS, CROSSED, CHARS]
@@ -142,7 +143,7 @@ def test_one_core_and_two_give_the_matrix_of_scikit_learns_own_steps_to_the_last
         monkeypatch.setattr(cores, "cores", lambda many=many: many)
         matrix = fit_features(feature_union(views, least_groups=LEAST), canonical, groups)
         for one, other in (
-            (matrix.data, expected.data),
+            (matrix.data, expected.data.astype(np.float32)),
             (matrix.indices, expected.indices),
             (matrix.indptr, expected.indptr),
         ):
@@ -167,8 +168,8 @@ def test_the_same_rows_give_the_same_model(rows: list[Row], trained: Trained) ->
 
 @pytest.mark.parametrize("name", ["logistic", "svm"])
 def test_a_classifier_is_chosen_by_name(name: str) -> None:
-    fitted = classifier(name, 1.0).fit(np.eye(4), [0, 0, 1, 1])
-    assert fitted.predict(np.eye(4)).tolist() == [0, 0, 1, 1]
+    fitted = classifier(name, 1.0).fit(sp.csr_matrix(np.eye(4)), np.array([False, False, True, True]))
+    assert fitted.predict(sp.csr_matrix(np.eye(4))).tolist() == [0, 0, 1, 1]
 
 
 def test_a_classifier_nobody_knows_is_an_error() -> None:
