@@ -4,7 +4,7 @@ Written for the person who implements one of these. Each has a real life in `bac
 that ships beside it; one contract suite (tests/contracts) is run by both.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
 from typing import Protocol
 
 from spamguard.types import Offsets, Outgoing, Partition, Record
@@ -91,6 +91,9 @@ class Producer(Protocol):
 
     async def publish(self, partition: Partition, batch: Sequence[Outgoing]) -> None:
         """Publish in order to one partition and return when all are acknowledged. Raises PublishFailed."""
+
+    async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
+        """Publish to several partitions together, and return those of which not all was acknowledged."""
 
     async def stop(self) -> None:
         """Flush and close. Never raises."""

@@ -88,7 +88,7 @@ class DeadReason(StrEnum):
 
 
 class Concat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Where a part stands in a long SMS."""
+    """Where a part stands in a long SMS. Parts are not joined here: each is judged alone, so join before you ask."""
 
     ref: int  #: the same for all parts of one SMS
     total: int  #: how many parts there are
@@ -116,8 +116,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     operator: str | None = None  #: the network it came from
     tenant: str = ""  #: whose traffic it is; over HTTP the key's own when left out
     account: str | None = None  #: the authenticated account it was handed in by; over HTTP, one the key speaks for
-    udh_hex: str | None = None  #: the user data header
-    concat: Concat | None = None  #: where this part stands in a long SMS that was not joined
+    udh_hex: str | None = None  #: the user data header; carried into review copies and releases, and never judged by
+    concat: Concat | None = None  #: which part of a long SMS, where parts were not joined; carried on, never judged by
     consent: str = "unknown"  #: opt_in, opt_out, unknown
     trace_id: str | None = None  #: yours, to follow a message through your systems
     schema_version: int = SCHEMA_VERSION  #: version of the contract
@@ -160,7 +160,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     review: bool = False  #: offered for review
     category: Category | None = None  #: the kind of spam, for blocked and unsure messages
     clues: tuple[Clue, ...] = ()  #: at most five, strongest first, for blocked and unsure messages
-    campaign_id: str | None = None  #: the same for near-identical messages sent in bulk
+    campaign_id: str | None = None  #: the same for near-identical messages in bulk; this release gives none
     list_entry: str | None = None  #: id of the entry of a list that matched and counted; never its value
     model: str  #: name/version of the model
     policy: str  #: name of the policy; of one from a file name@digest

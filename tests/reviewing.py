@@ -1,14 +1,14 @@
 """How do tests make a review desk, and review copies of messages that were never judged?"""
 
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from spamguard.backends.clock import ManualClock
 from spamguard.core.decide import Judge
 from spamguard.review.database import Database
 from spamguard.review.desk import Desk
 from spamguard.review.people import CHEAP
-from spamguard.review.values import Person, Role, Rules
+from spamguard.review.values import Case, CaseKind, Person, Role, Rules
 from spamguard.review.vault import Vault
 from spamguard.types import Action, Category, Decision, Message, Reason, ReviewCopy
 
@@ -102,3 +102,8 @@ def staff(desk: Desk) -> dict[str, Person]:
         "ada": Role.ADMIN,
     }
     return {name: desk.people.add(name, role)[0] for name, role in roles.items()}
+
+
+def missing(desk: Desk, who: Person, **about: Any) -> Case:
+    """Return a case about a message that did not come."""
+    return desk.cases.open(who, kind=CaseKind.MISSING, **about)

@@ -6,7 +6,7 @@ the way a broker does.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from time import time
 from typing import Final
 
@@ -51,6 +51,20 @@ class MemoryBroker:
     def refuse(self, what: str, times: int = 1) -> None:
         """Let the next `times` calls fail: publishing to the topic `what`, or 'commit', 'poll' or 'follow'."""
         self._refusals[what] = times
+
+    async def waited(
+        self, take: Callable[[], dict[Partition, Sequence[Record]]], timeout_s: float
+    ) -> dict[Partition, Sequence[Record]]:
+        """Return what is there, or what there is once something has arrived; nothing when that takes too long."""
+        if found := take():
+            return found
+        self.arrived.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.arrived.wait()
+        except TimeoutError:
+            return {}
+        return take()
 
     def refuses(self, what: str) -> bool:
         """Return whether this call is to fail, and count it."""
@@ -158,16 +172,7 @@ class MemoryConsumer:
         if self._broker.refuses("poll"):
             raise BrokerUnavailable(address="memory", detail="refused on purpose")
         await asyncio.sleep(0)  # before anything is taken: what is returned belongs to the assignment of this moment
-        found = self._take(max_records)
-        if not found:
-            self._broker.arrived.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._broker.arrived.wait()
-            except TimeoutError:
-                return {}
-            found = self._take(max_records)
-        return found
+        return await self._broker.waited(lambda: self._take(max_records), timeout_s)
 
     def _take(self, most: int) -> dict[Partition, Sequence[Record]]:
         found: dict[Partition, Sequence[Record]] = {}
@@ -258,16 +263,7 @@ class MemoryReader:
     async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what is there, or wait."""
         await asyncio.sleep(0)
-        found = self._take(max_records)
-        if not found:
-            self._broker.arrived.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._broker.arrived.wait()
-            except TimeoutError:
-                return {}
-            found = self._take(max_records)
-        return found
+        return await self._broker.waited(lambda: self._take(max_records), timeout_s)
 
     def _take(self, most: int) -> dict[Partition, Sequence[Record]]:
         found: dict[Partition, Sequence[Record]] = {}
@@ -302,6 +298,11 @@ class MemoryProducer:
         if any(len(outgoing.key or b"") + len(outgoing.value or b"") > MAX_RECORD_BYTES for outgoing in batch):
             raise PublishFailed(topic=partition.topic, detail="a record is too large")
         self._broker.append(partition, batch)
+
+    async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
+        """Write several batches."""
+        outcomes = await asyncio.gather(*map(self.publish, batches, batches.values()), return_exceptions=True)
+        return {place for place, outcome in zip(batches, outcomes, strict=True) if isinstance(outcome, PublishFailed)}
 
     async def stop(self) -> None:
         """Nothing to close."""

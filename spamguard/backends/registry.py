@@ -7,7 +7,6 @@ them tells of every move: a line is on disk before its alias moves, so no move g
 """
 
 import fcntl
-import getpass
 import json
 import os
 import shutil
@@ -83,14 +82,6 @@ def write_alias(root: Path, alias: str, target: str) -> None:
         draft.replace(root / ALIASES)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def login_name() -> str:
-    """Return who moves an alias when nobody says: the login name, behind sudo too, or the user's number."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container's user has a number and no name
-        return f"uid {os.getuid()}"
 
 
 def move_alias(

@@ -53,8 +53,8 @@ COMMANDS: Final = {
     "policy": Command(STEER, "Check a policy file, and show which decisions it would change.", "spamguard.cli.policy"),
     "lists": Command(STEER, "Block, allow or review by sender, host, contact, pattern, ….", "spamguard.cli.lists"),
     "review": Command(REVIEW, "Serve the pages for reviewers and front-line staff.", "spamguard.cli.review"),
-    "labels": Command(REVIEW, "Write reviewers' verdicts as training rows.", "spamguard.cli.review"),
-    "audit": Command(REVIEW, "Check the log of who did and saw what in the review pages.", "spamguard.cli.review"),
+    "labels": Command(REVIEW, "Write reviewers' verdicts as training rows.", "spamguard.cli.labels"),
+    "audit": Command(REVIEW, "Check the log of who did and saw what in the review pages.", "spamguard.cli.audit"),
     "models": Command(MODELS, "List, show, verify and sign models; say which one decides.", "spamguard.cli.models"),
     "replay": Command(MODELS, "Show what another model or policy would have decided.", "spamguard.cli.replay"),
     "drift": Command(MODELS, "Show whether traffic still looks like what the model knows.", "spamguard.cli.drift"),
@@ -112,6 +112,8 @@ class CommandGroup(TyperGroup):
             if not ctx.resilient_parsing:  # completion: better no options than a traceback in somebody's prompt
                 raise _missing(error, name) from error
         _plain(command, ctx)
+        if not {"-h", "--help"}.isdisjoint(rest):
+            _fold_long_words()
         return name, command, rest
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -183,6 +185,22 @@ def _type_in_words(told: Callable[..., str | None], ctx: Any) -> str | None:
     repeated = bare.startswith("list[")
     bare = bare.removeprefix("list[").removesuffix("]")
     return f"<{_TYPE_WORDS.get(bare, bare)}>{'…' if repeated else ''}" if bare else said
+
+
+def _fold_long_words() -> None:
+    """Let Rich break a word that is wider than its column, where it would cut a setting's variable short."""
+    from typer import rich_utils
+
+    made = getattr(rich_utils, "_make_rich_text", None)  # Typer offers no other way in
+    if made is None:
+        return
+
+    def folded(**given: Any) -> Any:
+        text = made(**given)
+        text.overflow = "fold"
+        return text
+
+    rich_utils._make_rich_text = folded
 
 
 def _joined(text: str) -> str:

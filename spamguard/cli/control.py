@@ -4,31 +4,27 @@ Every order is acknowledged by the broker before the command returns, and stands
 """
 
 import asyncio
-import getpass
 import logging
-import socket
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
-from spamguard.cli.options import KAFKA, Brokers, setting
-from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.backends.login import who_am_i
+from spamguard.cli.options import Brokers, ControlTopic, Who, setting
+from spamguard.cli.screen import DIM, Screen, plain_table, printable
 from spamguard.config import Settings
 from spamguard.engine.control import ALLOW_ALL, BREAKER, Controls, mode_key, place_of
 from spamguard.errors import SpamguardError
 from spamguard.service import orders
 from spamguard.types import Mode, Order
 
-ControlTopic = Annotated[str | None, setting("control_topic", KAFKA)]
 ControlFileOption = Annotated[Path | None, setting("control_file")]
 Reason = Annotated[str, typer.Option("--reason", help="why; it is shown, logged and kept", show_default=False)]
-WhyNot = Annotated[str, typer.Option("--reason", help="why; it is shown, logged and kept", show_default=False)]
 _ALLOW_ALL_HELP: Final = """
 Stop all blocking, on every worker, within two seconds.
 
@@ -54,7 +50,6 @@ is real.
 
   $ spamguard breaker close --tenant acme --reason "a real campaign"
 """
-Who = Annotated[str | None, typer.Option("--who", help="who orders it [dim](default: user@host)[/]")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="the messages of this tenant only")]
 Direction = Annotated[
     Literal["MO", "MT", "AO", "transit"] | None, typer.Option("--direction", help="the messages of this direction only")
@@ -106,7 +101,7 @@ def allow_all_on(
 
 
 def allow_all_off(
-    reason: WhyNot = "",
+    reason: Reason = "",
     file: ByFile = False,
     who: Who = None,
     brokers: Brokers = None,
@@ -131,7 +126,7 @@ def allow_all_status(
 ) -> None:
     """Show what the control topic and this machine's control file say: on or off, who, why, since when."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic, "control_file": control_file})
-    table = _table("", "allow-all", "since", "who", "why")
+    table = plain_table("", "allow-all", "since", "who", "why")
     unread: SpamguardError | None = None
     try:
         order = _read(settings).orders.get(ALLOW_ALL)
@@ -170,7 +165,7 @@ def enforce(
 
 
 def default_mode(
-    reason: WhyNot = "",
+    reason: Reason = "",
     tenant: Tenant = None,
     direction: Direction = None,
     who: Who = None,
@@ -201,7 +196,7 @@ def list_modes(brokers: Brokers = None, control_topic: ControlTopic = None) -> N
     """List the ordered modes with who, why and since when; the narrowest one that fits a message holds."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
     controls = _read(settings)
-    table = _table("where", "mode", "since", "who", "why")
+    table = plain_table("where", "mode", "since", "who", "why")
     for place, mode in sorted(controls.modes.items(), key=lambda item: item[0] or ""):
         order = controls.orders[mode_key(place)]
         table.add_row(printable(_place(place)), str(mode), *map(printable, (order.since, order.who, order.reason)))
@@ -223,7 +218,7 @@ def close_breaker(
 
 
 def breaker_on(
-    reason: WhyNot = "", who: Who = None, brokers: Brokers = None, control_topic: ControlTopic = None
+    reason: Reason = "", who: Who = None, brokers: Brokers = None, control_topic: ControlTopic = None
 ) -> None:
     """Turn the breakers on, whatever the workers' settings say."""
     settings = config.load({"brokers": brokers, "control_topic": control_topic})
@@ -238,17 +233,8 @@ def breaker_off(reason: Reason, who: Who = None, brokers: Brokers = None, contro
     Screen().say("The breakers are off: acknowledged, every worker obeys within two seconds.")
 
 
-def who_am_i() -> str:
-    """Return who types, as far as this machine knows."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
-
-
 def ordered(on: bool, reason: str, who: str | None, mode: Mode | None = None) -> Order:
-    """Return an order given now; who is user@host where nobody is named."""
+    """Return an order given now, by whoever types where nobody is named."""
     since = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Order(on=on, mode=mode, reason=reason, who=who or who_am_i(), since=since)
 
@@ -275,13 +261,6 @@ def asked(asking: Coroutine[Any, Any, Any]) -> Any:
     for name in logs.CHATTY:  # what a client library complains of is told in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return asyncio.run(asking)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _told(order: Order | None) -> tuple[Text | str, ...]:

@@ -14,11 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 
 from spamguard import config, logs
 from spamguard.cli.options import Brokers
-from spamguard.cli.screen import Screen
+from spamguard.cli.screen import Screen, plain_table
 from spamguard.config import Settings
 from spamguard.interfaces import Broker
 from spamguard.service import streams
@@ -157,7 +156,7 @@ async def _list(screen: Screen, settings: Settings, broker: Broker, *, since_ms:
     finally:
         await reader.stop()
     if newest:
-        table = Table(box=None, pad_edge=False)
+        table = plain_table()
         for heading in ("seen", "reason", "topic", "partition", "offset", "bytes"):
             table.add_column(heading, justify="right" if heading in ("partition", "offset", "bytes") else "left")
         for seen_ms, _, letter in sorted(newest):

@@ -13,6 +13,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, time
 from typing import Annotated, Final, NamedTuple
@@ -28,7 +29,17 @@ from rich.text import Text
 
 from spamguard import config, logs
 from spamguard.cli.options import WATCHING, MetricsHost, Model, Models, ModeOption, PolicyFile, Preset
-from spamguard.cli.screen import ACTION_STYLE, DIM, SPAM_STYLE, Screen, printable, score_style, score_text, shortened
+from spamguard.cli.screen import (
+    ACTION_STYLE,
+    DIM,
+    SPAM_STYLE,
+    Screen,
+    plain_table,
+    printable,
+    score_style,
+    score_text,
+    shortened,
+)
 from spamguard.config import Settings
 from spamguard.core.codec import decode_message
 from spamguard.core.sms import text_of
@@ -43,6 +54,8 @@ LOOK_EVERY_S: Final = 0.05
 PATIENCE_S: Final = 15.0
 SENDER_CELLS: Final = 14
 TEXT_CELLS: Final = 60
+#: Without these the review pages are not installed, and not proposed.
+PAGES_NEED: Final = ("sqlalchemy", "starlette")
 #: A terminal of this width has room for the category.
 WIDE_CELLS: Final = 100
 #: Widths of a line's parts where no terminal limits it, in the order of `_cells`.
@@ -229,7 +242,7 @@ def _cells(one: Seen) -> list[Text]:
 
 
 def _table(latest: Sequence[Seen] | deque[Seen], *, wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True, header_style=DIM)
+    table = plain_table(expand=True, header_style=DIM)
     table.add_column("action", no_wrap=True)
     table.add_column("score", no_wrap=True)
     table.add_column("reason", no_wrap=True, min_width=11)
@@ -268,7 +281,7 @@ def _line(cells: Sequence[Text]) -> Text:
 
 def _print_ending(screen: Screen, ending: Ending, *, paced: bool) -> None:
     seen, number = ending.seen, len(ending.seen)
-    totals = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    totals = plain_table(show_header=False)
     totals.add_column(no_wrap=True)
     totals.add_column(overflow="fold")
     for action, word in ((Action.ALLOW, "allowed"), (Action.BLOCK, "blocked")):
@@ -293,7 +306,8 @@ def _print_ending(screen: Screen, ending: Ending, *, paced: bool) -> None:
         screen.say(f"{ending.fed - number} messages got no decision", "bold red")
     program = _program()
     screen.say("\nTry next", "bold")
-    for command in (f"explain {shlex.quote(_example(seen))}", "review --demo", "check"):
+    pages = ("review --demo",) if all(map(find_spec, PAGES_NEED)) else ()
+    for command in (f"explain {shlex.quote(_example(seen))}", *pages, "check"):
         screen.print(f"  {program} {command}", soft_wrap=True)  # in one piece, to be copied
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
 from spamguard.cli.options import Model, Models, setting
-from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.cli.screen import DIM, Screen, plain_table, printable
 from spamguard.core import ageing
 from spamguard.core.ageing import NAMES, Reference, Shift, Tally, WordCounts
 from spamguard.core.decide import Request
@@ -81,7 +80,7 @@ def drift(
 
     The population stability index (PSI) of six features against the model's reference, or against calm traffic of your
     own, which tells more: below 0.1 is calm, above 0.25 something moved. It names the feature, the bins and the words
-    that moved, and with --labels how much of what is blocked is spam. A feature with too few messages says so.
+    that moved, and with --labels how much of what is blocked is spam. What is too little to compare says so.
 
       $ spamguard drift calm-week.jsonl --write-reference calm.json
       $ spamguard drift yesterday.jsonl --reference calm.json --labels labels.jsonl
@@ -204,12 +203,17 @@ def _tell(
     screen: Screen, now: Measured, against: Reference, found: Sequence[Shift], moved: Sequence[ageing.Moved]
 ) -> None:
     screen.say(f"{now.messages:,} messages against a reference of {against.messages:,}")
+    if all(shift.psi is None for shift in found):
+        least, most = min(ageing.LEAST.values()), max(ageing.LEAST.values())
+        screen.say(f"Too few to compare: a feature needs {least:,} to {most:,} messages on both sides.")
+        _tell_precision(screen, now.precision)
+        return
     screen.say()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("PSI", "", "what", "counted on", "what moved most: share then → now"):
         table.add_column(column, justify="right" if column in ("PSI", "counted on") else "left")
     for shift in found:
-        word, style = _verdict(shift)
+        word, style = _told(shift)
         psi = "–" if shift.psi is None else f"{shift.psi:.3f}"
         bins = "" if shift.psi is None or shift.psi < ageing.CALM else ", ".join(_bins(shift, against))
         table.add_row(psi, Text(word, style), ageing.SENTENCES[shift.feature], f"{shift.messages:,}", bins)
@@ -224,7 +228,7 @@ def _tell(
     _tell_precision(screen, now.precision)
 
 
-def _verdict(shift: Shift) -> tuple[str, str]:
+def _told(shift: Shift) -> tuple[str, str]:
     if shift.psi is None:
         return f"too few, needs {ageing.LEAST[shift.feature]:,}", DIM
     if shift.psi < ageing.CALM:

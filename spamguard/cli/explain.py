@@ -23,6 +23,7 @@ from spamguard.cli.screen import (
     HAM_STYLE,
     SPAM_STYLE,
     Screen,
+    plain_table,
     printable,
     score_style,
     score_text,
@@ -183,7 +184,7 @@ def _pull_table(explanation: Explanation, decision: Decision) -> Table:
         pulls.setdefault(clue.feature, []).append(clue.pull)
     sums = sorted(((sum(found), feature, len(found)) for feature, found in pulls.items()), key=lambda one: -abs(one[0]))
     strongest = abs(sums[0][0]) if sums else 0.0
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("clue", overflow="fold")
     table.add_column("pull", justify="right", no_wrap=True)
     table.add_column("← ham │ spam →", no_wrap=True)

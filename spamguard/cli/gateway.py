@@ -1,15 +1,13 @@
 """How is the HTTP gateway started from a shell, and how are its keys made and revoked?"""
 
-import getpass
-import socket
 import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
+from spamguard.backends.login import who_am_i
 from spamguard.cli.options import (
     Brokers,
     GatewayDeadline,
@@ -27,8 +25,9 @@ from spamguard.cli.options import (
     Models,
     ModeOption,
     Preset,
+    Who,
 )
-from spamguard.cli.screen import Screen, printable
+from spamguard.cli.screen import Screen, plain_table, printable
 from spamguard.core.keys import ApiKey
 
 #: Options that are called otherwise than their settings.
@@ -110,7 +109,7 @@ def add(
         bool, typer.Option("--any-account", help="its holder authenticates accounts itself, and states the right one")
     ] = False,
     rate: Annotated[float, typer.Option("--rate", help="most messages a second", min=0.1)] = 1000.0,
-    who: Annotated[str | None, typer.Option("--who", help="who makes it [dim](default: user@host)[/]")] = None,
+    who: Who = None,
     keys_file: GatewayKeys = None,
 ) -> None:
     """Make a key and print it, once: only its hash is kept. Running gateways take it within a second.
@@ -141,7 +140,7 @@ def add(
         accounts=[one.strip() for one in account or []],
         any_account=any_account,
         messages_per_s=rate,
-        who=who or _who(),
+        who=who or who_am_i(),
     )
     vouches = f"vouches for {_accounts(kept)}" if any_account or account else "vouches for no account"
     Screen(stderr=True).say(
@@ -163,9 +162,7 @@ def show(keys_file: GatewayKeys = None) -> None:
             f"There are no keys in {settings.gateway_keys}. Make one: spamguard gateway keys add NAME --tenant T"
         )
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("id", "name", "tenants", "accounts", "messages/s", "made", "by", ""):
-        table.add_column(column, overflow="fold")
+    table = plain_table("id", "name", "tenants", "accounts", "messages/s", "made", "by", "")
     for key in keys:
         state = Text(f"revoked {key.revoked}", "red") if key.revoked else Text("in use", "green")
         table.add_row(
@@ -198,11 +195,3 @@ def _tenants(key: ApiKey) -> str:
 
 def _accounts(key: ApiKey) -> str:
     return "any account" if key.any_account else ", ".join(map(printable, key.accounts)) or "none"
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

@@ -14,14 +14,14 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
 from spamguard.backends import list_files
-from spamguard.cli.control import asked, who_am_i
-from spamguard.cli.options import KAFKA, Brokers, setting
-from spamguard.cli.screen import DIM, Screen, printable, shortened
+from spamguard.backends.login import who_am_i
+from spamguard.cli.control import asked
+from spamguard.cli.options import KAFKA, Brokers, Who, setting
+from spamguard.cli.screen import DIM, Screen, plain_table, printable, shortened
 from spamguard.config import Settings
 from spamguard.core import entries as rules
 from spamguard.core import things
@@ -36,7 +36,6 @@ from spamguard.types import ListChange, ListEntry, ListKind, Treatment
 ListsTopic = Annotated[str | None, setting("lists_topic", KAFKA)]
 ByFile = Annotated[Path | None, typer.Option("--file", help="act on this CSV file instead of on the topic")]
 Reason = Annotated[str, typer.Option("--reason", help="why; it is kept and shown", show_default=False)]
-Who = Annotated[str | None, typer.Option("--who", help="who does it [dim](default: user@host)[/]")]
 ShowNumbers = Annotated[bool, typer.Option("--show-numbers", help="show numbers whole")]
 STYLES: Final = {Treatment.BLOCK: "bold red", Treatment.ALLOW: "green", Treatment.REVIEW: "yellow"}
 #: Wider values are cut in tables.
@@ -220,9 +219,7 @@ def find(
     if not found:
         screen.say("No entry.")
         raise typer.Exit(1)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("id", "action", "kind", "value", "tenant", "owner", "until", "reason"):
-        table.add_column(column, overflow="fold", header_style=DIM)
+    table = plain_table("id", "action", "kind", "value", "tenant", "owner", "until", "reason", header_style=DIM)
     now_s = time.time()
     for identity, entry in found[:limit]:
         value = shown(entry, whole=show_numbers)

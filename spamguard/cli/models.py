@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
+from spamguard.backends.login import who_am_i
 from spamguard.cli import control
-from spamguard.cli.control import ControlTopic
-from spamguard.cli.options import Brokers, Models, setting
-from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.cli.options import Brokers, ControlTopic, Models, Who, setting
+from spamguard.cli.screen import DIM, Screen, plain_table, printable
 from spamguard.core.gate import Finding
 from spamguard.core.manifest import Manifest
 from spamguard.engine.control import MODEL
@@ -31,7 +31,6 @@ Role = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", help="why; kept in the history", show_default=False)]
 Key = Annotated[str | None, setting("model_key")]
-Who = Annotated[str | None, typer.Option("--who", help="who moves it [dim](default: the login name)[/]")]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +66,7 @@ def list_models(models: Models = None) -> None:
     if not found:
         raise ModelNotFound(path=catalogue.models_folder(settings))
     screen = Screen()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("model", overflow="fold")
     table.add_column("alias")
     table.add_column("features", justify="right")
@@ -278,7 +277,7 @@ def promote(
     restarted. [bold]spamguard models rollback[/] takes it back.
     """
     settings = config.load({"models": models})
-    who = who or catalogue.login_name()
+    who = who or who_am_i()
     if override is not None:
         override = _said(override, "--override")
     move, found = catalogue.promote_model(settings, model, alias=role, who=who, reason=_said(reason), override=override)
@@ -301,7 +300,7 @@ def rollback(
     The gate has no say: the way back is always open.
     """
     settings = config.load({"models": models})
-    move = catalogue.roll_back(settings, alias=role, who=who or catalogue.login_name(), reason=_said(reason))
+    move = catalogue.roll_back(settings, alias=role, who=who or who_am_i(), reason=_said(reason))
     _tell(Screen(), move.alias, move.source, move.target)
 
 
@@ -310,7 +309,7 @@ def order(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="alias, name or name/version")] = None,
     back: Annotated[bool, typer.Option("--back", help="take the order back: the workers' own setting holds")] = False,
     override: Annotated[str | None, typer.Option("--override", help="why to go past a closed gate")] = None,
-    who: Annotated[str | None, typer.Option("--who", help="who orders it [dim](default: user@host)[/]")] = None,
+    who: Who = None,
     models: Models = None,
     brokers: Brokers = None,
     control_topic: ControlTopic = None,
@@ -363,7 +362,7 @@ def history(models: Models = None) -> None:
     screen = Screen()
     if not moves:
         screen.say("no alias was moved yet")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("when", "what", "alias", "from", "to", "who"):
         table.add_column(column, no_wrap=column == "when")
     table.add_column("why", overflow="fold")

@@ -1,7 +1,8 @@
 """Which options stand for settings?
 
 Each shows the setting's own description, default and environment variable, so that help, `config show` and the code
-cannot differ. Left out, an option says nothing: the environment, the file and the default decide.
+cannot differ. Left out, an option says nothing: the environment, the file and the default decide. `--who` stands for
+no setting, and is here because four groups of commands ask for it.
 """
 
 from pathlib import Path
@@ -34,6 +35,7 @@ def setting(name: str, panel: str | None = None, option: str | None = None) -> A
 
 
 Brokers = Annotated[str | None, setting("brokers", KAFKA)]
+ControlTopic = Annotated[str | None, setting("control_topic", KAFKA)]
 Group = Annotated[str | None, setting("group", KAFKA)]
 Member = Annotated[str | None, setting("member", KAFKA)]
 InboundTopic = Annotated[str | None, setting("inbound_topic", KAFKA)]
@@ -43,15 +45,20 @@ Models = Annotated[Path | None, setting("models", JUDGING)]
 ModeOption = Annotated[Mode | None, setting("mode", JUDGING)]
 Preset = Annotated[Literal["standard", "fraud-only", "strict"] | None, setting("preset", JUDGING)]
 PolicyFile = Annotated[Path | None, setting("policy", JUDGING)]
-ListsFile = Annotated[Path | None, setting("lists", JUDGING)]
 MetricsHost = Annotated[str | None, setting("metrics_host", WATCHING)]
 MetricsPort = Annotated[int | None, setting("metrics_port", WATCHING)]
 GatewayHost = Annotated[str | None, setting("gateway_host", HTTP, "host")]
 GatewayPort = Annotated[int | None, setting("gateway_port", HTTP, "port")]
 GatewayKeys = Annotated[Path | None, setting("gateway_keys", HTTP, "keys-file")]
-GatewayKafka = Annotated[bool | None, setting("gateway_kafka", HTTP, "kafka/--no-kafka")]
-GatewayKeepsBlocked = Annotated[bool | None, setting("gateway_keeps_blocked", HTTP, "keeps-blocked/--no-keeps-blocked")]
+GatewayKafka = Annotated[bool | None, setting("gateway_kafka", KAFKA, "kafka/--no-kafka")]
+GatewayKeepsBlocked = Annotated[
+    bool | None, setting("gateway_keeps_blocked", KAFKA, "keeps-blocked/--no-keeps-blocked")
+]
 GatewayDeadline = Annotated[int | None, setting("gateway_deadline_ms", HTTP, "deadline-ms")]
 GatewayFail = Annotated[Literal["open", "closed"] | None, setting("gateway_fail", HTTP, "fail")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"] | None, setting("log_level", WATCHING)]
 LogFormat = Annotated[Literal["json", "text"] | None, setting("log_format", WATCHING)]
+
+Who = Annotated[
+    str | None, typer.Option("--who", help="who does it [dim](default: user@host, behind sudo the user who called)[/]")
+]

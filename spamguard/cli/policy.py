@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
 from spamguard.cli.options import Model, Models, PolicyFile, Preset
-from spamguard.cli.screen import ACTION_STYLE, DIM, Screen, printable, score_text, shortened
+from spamguard.cli.screen import ACTION_STYLE, DIM, Screen, plain_table, printable, score_text, shortened
 from spamguard.config import Settings
 from spamguard.core.normalize import normalize, readable
 from spamguard.core.policy import CONSENTS, DIRECTIONS, Policy, Terms
@@ -97,7 +96,7 @@ def show(
         return
     screen = Screen()
     screen.say(f"{policy.name}: decisions later than {policy.late_after_s:g} s are marked late\n")
-    table = _table("tenant", "direction, consent", "mode", "cutoffs", *map(str, Category))
+    table = plain_table("tenant", "direction, consent", "mode", "cutoffs", *map(str, Category), header_style=DIM)
     for row in rows:
         cells: list[Text | str] = [printable(row["tenant"] or "any other"), row["where"], row["mode"], row["cutoffs"]]
         cells += [Text(row[str(kind)], _STYLES[Treatment(row[str(kind)])]) for kind in Category]
@@ -126,7 +125,7 @@ def diff(
     elif not rows:
         Screen().say(f"{old.name} and {new.name} say the same.")
     else:
-        table = _table("tenant", "direction", "consent", "what", "from", "to")
+        table = plain_table("tenant", "direction", "consent", "what", "from", "to", header_style=DIM)
         for row in rows:
             table.add_row(*(printable(str(cell)) for cell in row.values()))
         Screen().say(f"from {old.name} to {new.name}\n")
@@ -183,7 +182,7 @@ def test(
         typer.echo(json.dumps(_as_json(found, before.policy, after.policy), ensure_ascii=False, indent=2))
     else:
         _print(found, before.policy, after.policy, limit)
-    raise typer.Exit(_verdict(found, fail_on))
+    raise typer.Exit(_exit_code(found, fail_on))
 
 
 def _path(file: Path | None, settings: Settings) -> Path:
@@ -195,13 +194,6 @@ def _path(file: Path | None, settings: Settings) -> Path:
 
 def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", header_style=DIM)
-    return table
 
 
 def _treatments(terms: Terms) -> dict[str, str]:
@@ -291,7 +283,7 @@ def _opened(name: str) -> BinaryIO:
         raise DataError(detail=f"{printable(name)} cannot be read ({error.strerror})") from None
 
 
-def _verdict(found: Rehearsal, fail_on: str) -> int:
+def _exit_code(found: Rehearsal, fail_on: str) -> int:
     blocked = [one for one in found.differences if one.change is Change.BLOCKED]
     wrong = {
         "blocked-ham": any(one.label == "ham" for one in blocked),
@@ -340,7 +332,7 @@ def _print(found: Rehearsal, before: Policy, after: Policy, limit: int) -> None:
     shown = [_cells(one) for one in found.differences[:limit]]
     filled = [any(str(cells[place]) not in ("", "–") for cells in shown) for place in range(len(_COLUMNS))]
     filled[_COLUMNS.index("message_id")] &= screen.width >= WIDE_CELLS  # the line says it as well
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    table = plain_table(expand=True)
     for column, told in zip(_COLUMNS, filled, strict=True):
         if told:  # a change keeps to one line
             table.add_column(column, header_style=DIM, no_wrap=True, ratio=1 if column == "text" else None)

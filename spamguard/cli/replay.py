@@ -16,7 +16,7 @@ from rich.text import Text
 from spamguard import config, logs
 from spamguard.cli.dead_letters import Since, moment
 from spamguard.cli.options import Brokers, Model, Models, ModeOption, Preset
-from spamguard.cli.screen import DIM, Screen, score_text, shortened
+from spamguard.cli.screen import DIM, Screen, plain_table, score_text, shortened
 from spamguard.config import Settings
 from spamguard.core.changes import Turn
 from spamguard.errors import DataError
@@ -171,7 +171,7 @@ def _lead(run: Replay, recordings: Recordings) -> Iterator[str]:
 
 
 def _table(screen: Screen, shown: list[Shown]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("change", "score", "reason", "category", "message"):
         table.add_column(column, no_wrap=column != "message")
     for one in shown:

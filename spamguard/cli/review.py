@@ -3,30 +3,22 @@
 import asyncio
 import json
 import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config, logs
+from spamguard.cli.desk import PAGES, Database, KeyFile, opened_desk, rows_said
 from spamguard.cli.options import KAFKA, Brokers, LogFormat, LogLevel, MetricsHost, MetricsPort, setting
-from spamguard.cli.screen import DIM, Screen, printable
+from spamguard.cli.screen import DIM, Screen, plain_table, printable
 from spamguard.config import Settings
-from spamguard.errors import DatabaseUnfit
 from spamguard.review import demo
-from spamguard.review.desk import Desk
 from spamguard.review.values import Role
 from spamguard.service import process, review
 
-PAGES: Final = "Pages and database"
-Database = Annotated[str | None, setting("review_database", PAGES)]
-KeyFile = Annotated[Path | None, setting("review_key_file", PAGES)]
 Host = Annotated[str | None, setting("review_host", PAGES)]
 Port = Annotated[int | None, setting("review_port", PAGES)]
 SecureCookies = Annotated[bool | None, setting("review_secure_cookies", PAGES)]
@@ -36,7 +28,7 @@ Number = Annotated[str, typer.Option("--number", help="the subscriber's number",
 
 
 def register(app: typer.Typer) -> None:
-    """Add `review` and `audit`."""
+    """Add `review` with all its commands."""
     desk = typer.Typer(
         invoke_without_command=True,
         help="Serve the pages for reviewers and front-line staff.",
@@ -61,13 +53,6 @@ def register(app: typer.Typer) -> None:
     desk.command("check")(check)
     desk.command("sweep")(sweep)
     app.add_typer(desk, name="review")
-    audit = typer.Typer(no_args_is_help=True, help="Check the log of who did and saw what in the review pages.")
-    audit.command("verify")(verify)
-    audit.command("head")(head)
-    app.add_typer(audit, name="audit")
-    labels = typer.Typer(no_args_is_help=True, help="Write reviewers' verdicts as training rows.")
-    labels.command("export")(export_labels)
-    app.add_typer(labels, name="labels")
 
 
 def serve(
@@ -118,7 +103,7 @@ def _demo(settings: Settings) -> None:
     with review.demo_service(settings) as one:
 
         def tell() -> None:
-            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+            table = plain_table("", "")
             for name, role in demo.PEOPLE.items():
                 table.add_row(Text(name, "bold"), str(role))
             screen.say(Text(f"http://{settings.review_host}:{one.port}/", "bold underline"))
@@ -140,27 +125,6 @@ def _run(one: review.ReviewService, tell: Callable[[], None] = lambda: None) -> 
         runner.run(main())
 
 
-@contextmanager
-def _desk(database: str | None, keys: Path | None, *, create: bool = False) -> Iterator[Desk]:
-    """Yield the desk a command works at; its library's log lines would only be in the way.
-
-    Looking makes no database: a new one in the wrong folder has a whole audit log, and no labels to export.
-    """
-    logs.configure("error", "text")
-    settings = config.load({"review_database": database, "review_key_file": keys})
-    file = review.database_file(settings)
-    if not create and file is not None and not file.exists():
-        raise DatabaseUnfit(
-            detail=f"there is no file {file}; --review-database names another one, and "
-            "`spamguard review users add NAME --role admin` makes it"
-        )
-    desk = review.open_desk(settings)
-    try:
-        yield desk
-    finally:
-        desk.close()
-
-
 def add_user(
     name: Name,
     role: Annotated[Role, typer.Option("--role", help="what the person may do")] = Role.REVIEWER,
@@ -168,7 +132,7 @@ def add_user(
     review_key_file: KeyFile = None,
 ) -> None:
     """Make an account and print its first password, which holds for one login."""
-    with _desk(review_database, review_key_file, create=True) as desk:
+    with opened_desk(review_database, review_key_file, create=True) as desk:
         person, password = desk.people.add(name, role)
     screen = Screen()
     screen.say(f"{person.name} ({person.role}) can log in with this password, and must then choose another:")
@@ -177,9 +141,9 @@ def add_user(
 
 def list_users(review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """List the accounts with role, state and last login."""
-    with _desk(review_database, review_key_file) as desk:
+    with opened_desk(review_database, review_key_file) as desk:
         people = desk.people.list()
-    table = _table("name", "role", "state", "last login")
+    table = plain_table("name", "role", "state", "last login")
     for person in people:
         state = Text("active", "green") if person.active else Text("disabled", "red")
         if person.active and person.must_change:
@@ -193,7 +157,7 @@ def list_users(review_database: Database = None, review_key_file: KeyFile = None
 
 def reset_password(name: Name, review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """Print a new password for an account, which holds for one login; its sessions end."""
-    with _desk(review_database, review_key_file) as desk:
+    with opened_desk(review_database, review_key_file) as desk:
         password = desk.people.reset_password(name)
     screen = Screen()
     screen.say(f"{printable(name)} can log in with this password, and must then choose another:")
@@ -202,14 +166,14 @@ def reset_password(name: Name, review_database: Database = None, review_key_file
 
 def disable_user(name: Name, review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """Switch an account off; its sessions end at once."""
-    with _desk(review_database, review_key_file) as desk:
+    with opened_desk(review_database, review_key_file) as desk:
         desk.people.set_active(name, False)
     Screen().say(f"{printable(name)} is switched off.")
 
 
 def enable_user(name: Name, review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """Switch an account on again."""
-    with _desk(review_database, review_key_file) as desk:
+    with opened_desk(review_database, review_key_file) as desk:
         desk.people.set_active(name, True)
     Screen().say(f"{printable(name)} is switched on.")
 
@@ -221,16 +185,16 @@ def add_token(
     review_key_file: KeyFile = None,
 ) -> None:
     """Print a new token, which is stored nowhere: Authorization: Bearer TOKEN."""
-    with _desk(review_database, review_key_file) as desk:
-        token = desk.people.api_token(label, role)
+    with opened_desk(review_database, review_key_file) as desk:
+        token = desk.tokens.add(label, role)
     Screen().say(token)
 
 
 def list_tokens(review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """List the tokens with role and last use, never themselves."""
-    with _desk(review_database, review_key_file) as desk:
-        tokens = desk.people.api_tokens()
-    table = _table("for", "role", "made", "last used")
+    with opened_desk(review_database, review_key_file) as desk:
+        tokens = desk.tokens.all()
+    table = plain_table("for", "role", "made", "last used")
     for label, role, made, used in tokens:
         table.add_row(printable(label), str(role), _when(made), _when(used))
     Screen().lay_out(table)
@@ -242,14 +206,14 @@ def revoke_token(
     review_key_file: KeyFile = None,
 ) -> None:
     """End a token at once."""
-    with _desk(review_database, review_key_file) as desk:
-        desk.people.revoke_token(label)
+    with opened_desk(review_database, review_key_file) as desk:
+        desk.tokens.revoke(label)
     Screen().say(f"The token of {printable(label)} is revoked.")
 
 
 def export_subject(number: Number, review_database: Database = None, review_key_file: KeyFile = None) -> None:
-    """Print as JSON everything that is kept about a number: messages, decisions, cases."""
-    with _desk(review_database, review_key_file) as desk:
+    """Print as JSON everything that is kept about a number: messages, decisions, cases, list entries, notes."""
+    with opened_desk(review_database, review_key_file) as desk:
         typer.echo(json.dumps(desk.retention.export(number), ensure_ascii=False, indent=2))
 
 
@@ -259,23 +223,38 @@ def erase_subject(
     review_database: Database = None,
     review_key_file: KeyFile = None,
 ) -> None:
-    """Delete everything that is kept about a number; messages that wait for release are then not released."""
+    """Delete everything that is kept about a number; messages that wait for release are then not released.
+
+    Where somebody typed it into a note, an answer or a case, stars take its place. List entries that name it and still
+    act are counted and stay: withdraw them first.
+    """
     if not yes:
         typer.confirm("Delete every message and case of this number for good?", abort=True)
-    with _desk(review_database, review_key_file) as desk:
+    with opened_desk(review_database, review_key_file) as desk:
         gone = desk.retention.erase(number)
-    Screen().say(f"Deleted: {gone.decisions} messages, {gone.items} items; {gone.cases} cases emptied.")
+    screen = Screen()
+    screen.say(
+        f"Deleted: {gone.decisions} messages, {gone.items} items; {gone.cases} cases and {gone.entries} list entries "
+        f"emptied; covered in {gone.notes} notes."
+    )
+    if gone.held:
+        screen.say(
+            f"{gone.held} list entries still act on the number; withdraw them on the page List entries and erase again",
+            "yellow",
+        )
 
 
 def check(review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """Say where the database stands: its tables, its keys, its audit log, what waits."""
-    with _desk(review_database, review_key_file) as desk:
+    with opened_desk(review_database, review_key_file) as desk:
         now, last = desk.database.revision()
         verified = desk.audit.verify()
-        table = _table("", "")
+        table = plain_table("", "")
         table.add_row("tables", f"step {now} of {last}")
         table.add_row("keys", f"version {desk.vault.newest} encrypts")
-        table.add_row("audit log", f"{_rows(verified.rows)}, " + ("whole" if verified.broken_at is None else "BROKEN"))
+        table.add_row(
+            "audit log", f"{rows_said(verified.rows)}, " + ("whole" if verified.broken_at is None else "BROKEN")
+        )
         table.add_row("backlog", f"{desk.store.backlog()} items nobody has read")
         table.add_row("outbox", f"{desk.outbox.waiting()} records to publish")
         table.add_row("overdue", f"{desk.cases.overdue()} cases")
@@ -286,78 +265,9 @@ def check(review_database: Database = None, review_key_file: KeyFile = None) -> 
 
 def sweep(review_database: Database = None, review_key_file: KeyFile = None) -> None:
     """Delete what is older than the retention, now; the service does it every hour."""
-    with _desk(review_database, review_key_file) as desk:
+    with opened_desk(review_database, review_key_file) as desk:
         gone = desk.retention.sweep()
     Screen().say(f"Deleted: {gone.decisions} messages, {gone.items} items; {gone.cases} cases emptied.")
-
-
-def verify(
-    head_hash: Annotated[
-        str | None, typer.Option("--head", help="a head that was logged: it must still be there", metavar="HASH")
-    ] = None,
-    review_database: Database = None,
-    review_key_file: KeyFile = None,
-) -> None:
-    """Check that no row of the audit log was changed, taken out or put in; exit code 1 when one was."""
-    with _desk(review_database, review_key_file) as desk:
-        found = desk.audit.verify(head=head_hash)
-    screen = Screen()
-    if found.broken_at is None:
-        screen.say(Text.assemble(("whole", "green"), f": {_rows(found.rows)}, head {found.head}"))
-        return
-    screen.say(Text.assemble(("BROKEN", "bold red"), f" at row {found.broken_at}: {found.why}"))
-    raise typer.Exit(1)
-
-
-def head(review_database: Database = None, review_key_file: KeyFile = None) -> None:
-    """Print the number and hash of the last row; keep it elsewhere, and `verify --head` shows it later."""
-    with _desk(review_database, review_key_file) as desk:
-        seq, last = desk.audit.head()
-    Screen().say(f"{seq} {last}")
-
-
-def export_labels(
-    output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="file to write; standard output when left out")
-    ] = None,
-    form: Annotated[
-        Literal["corpus", "overlay"],
-        typer.Option("--format", help="corpus: rows with texts, for train; overlay: ids and labels alone"),
-    ] = "corpus",
-    review_database: Database = None,
-    review_key_file: KeyFile = None,
-) -> None:
-    """Write a JSON line for each item whose verdict holds: label, category, reader, time, trust.
-
-    What waits for a second reader, or is disputed, is left out; a complaint is never a label.
-
-      $ spamguard labels export -o verdicts.jsonl && spamguard train verdicts.jsonl …
-    """
-    count = 0
-    with _desk(review_database, review_key_file) as desk:
-        stream = sys.stdout.buffer if output is None else output.open("wb")
-        try:
-            for line in desk.labels.export(None, form):
-                stream.write(line)
-                count += 1
-        finally:
-            if output is not None:
-                stream.close()
-    if output is not None:
-        Screen(stderr=True).say(f"{_rows(count)} in {output}")
-    elif not count:
-        Screen(stderr=True).say("no verdict holds yet: nothing to write")
-
-
-def _rows(number: int) -> str:
-    return f"{number:,} row{'' if number == 1 else 's'}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _when(ms: int | None) -> str:

@@ -6,7 +6,7 @@ control characters made visible: an SMS must not move a reviewer's cursor.
 
 import os
 import unicodedata
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -55,6 +55,16 @@ class Screen(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Raise instead of ending the process here."""
         raise BrokenPipeError
+
+
+def plain_table(*columns: str, **more: Any) -> Table:
+    """Return a table without a frame whose columns fold what is too long; a row of empty headings is not shown."""
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), **({"show_header": any(columns) or not columns} | more)
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def complain(sentence: str) -> None:

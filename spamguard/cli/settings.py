@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from spamguard import config
-from spamguard.cli.screen import DIM, Screen
+from spamguard.cli.screen import DIM, Screen, plain_table
 from spamguard.errors import ConfigError
 
 COVERED: Final = "••••"
@@ -50,7 +49,7 @@ def show(
     if as_json:
         typer.echo(json.dumps({"settings": rows}, ensure_ascii=False, indent=2))
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("setting", no_wrap=True)
     table.add_column("value", overflow="fold")
     table.add_column("from", overflow="fold")

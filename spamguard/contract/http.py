@@ -12,9 +12,8 @@ from spamguard.types import SCHEMA_VERSION
 DEADLINE_HEADER: Final = "Spamguard-Deadline-Ms"
 MOST_DEADLINE_MS: Final = 60_000
 PROBLEM_TYPE: Final = "application/problem+json"
-#: Defaults of the settings, told in the document.
+#: The setting's default, told in the document.
 MOST_MESSAGES: Final = 500
-MOST_BODY_BYTES: Final = 1 << 20
 
 _DECISIONS: Final = """\
 Give one message and get its decision, or a list of messages and get their decisions in the same order.

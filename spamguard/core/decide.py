@@ -91,10 +91,13 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
     texts = [text_of(request.message) for request in requests]
     readable = [index for index, text in enumerate(texts) if text is not None]
     originals = [clip(texts[index] or "") for index in readable]
-    normalised = normalize_batch(originals)
-    reading = judge.scorer.read(normalised)
-    scores = np.round(reading.scores.probability, SCORE_DIGITS).tolist()
-    evidence = reading.scores.evidence.tolist()
+    distinct, which = _distinct(originals)
+    canonical = normalize_batch(distinct)
+    reading = judge.scorer.read(canonical)
+    probability = np.round(reading.scores.probability, SCORE_DIGITS).tolist()
+    found = reading.scores.evidence.tolist()
+    normalised = [canonical[number] for number in which]
+    scores, evidence = [probability[number] for number in which], [found[number] for number in which]
     draft.score_ms = draft.elapsed_ms()
     messages = [requests[index].message for index in readable]
     lists, mutes = conditions.lists, conditions.mutes
@@ -113,12 +116,15 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             decisions[index] = draft.allowed(requests[index], Reason.HAM_SCORE, scores[place], mark)
         else:
             suspects.append(place)
-    explanations = reading.explain(suspects, [originals[place] for place in suspects], most=MAX_CLUES)
-    for number, place in enumerate(suspects):
+    asked = list(dict.fromkeys(which[place] for place in suspects))
+    explained = reading.explain(asked, [distinct[number] for number in asked], most=MAX_CLUES)
+    explanations = dict(zip(asked, explained, strict=True))
+    for place in suspects:
         request = requests[readable[place]]
         mark = marks.get(place, UNMARKED)
         guard = guard_of(normalised[place])
-        kind = explanations[number].kind
+        explanation = explanations[which[place]]
+        kind = explanation.kind
         ham_cutoff, spam_cutoff = draft.cutoffs(request.message)
         suspected = scores[place] >= ham_cutoff and evidence[place] >= EVIDENCE_FLOOR
         category = None if kind is None or not suspected else Category(kind)
@@ -136,12 +142,23 @@ def decide(requests: Sequence[Request], judge: Judge, conditions: Conditions) ->
             listed=mark.treatment,
             muted=muted,
         )
-        clues = _clues(explanations[number], texts[readable[place]] or "")
+        clues = _clues(explanation, texts[readable[place]] or "")
         decisions[readable[place]] = draft.suspect(request, ruling, scores[place], guard, category, clues, mark.entry)
     return [
         decision or draft.allowed(request, Reason.NOT_TEXT, None)
         for decision, request in zip(decisions, requests, strict=True)
     ]
+
+
+def _distinct(texts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return the different texts of a batch, and which of them each message has: a campaign is read once.
+
+    >>> _distinct(["a", "b", "a"])
+    (['a', 'b'], [0, 1, 0])
+    """
+    numbers: dict[str, int] = {}
+    which = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return list(numbers), which
 
 
 def _clues(explanation: Explanation, text: str) -> tuple[Clue, ...]:

@@ -101,14 +101,15 @@ def key_of(entry: ListEntry) -> Key:
         raise Fault(
             f"{what} can be forged, so it may not allow; write kind link with ACCOUNT/SENDER, or block or review"
         )
-    _check_times(entry)
+    _check_times(entry.created, entry.expires)
     kind, found = _CANONICAL[entry.kind](value, entry)
     return Key(kind, entry.tenant, found)
 
 
-def _check_times(entry: ListEntry) -> None:
+@lru_cache(maxsize=4096)  # the same few in a million entries; what raises is not kept
+def _check_times(created_text: str, expires_text: str) -> None:
     times = []
-    for name, text, end in (("created", entry.created, False), ("expires", entry.expires, True)):
+    for name, text, end in (("created", created_text, False), ("expires", expires_text, True)):
         try:
             times.append(moment(text, end=end) if text else None)
         except (ValueError, OverflowError):

@@ -175,15 +175,6 @@ class Lists:
         changed = [hit for hit in self._delta.values() if hit is not None]
         return int(np.count_nonzero((ends > 0) & (ends <= now_s))) + sum(0 < hit.expires_s <= now_s for hit in changed)
 
-    @property
-    def memory_bytes(self) -> int:
-        """Return what the arrays take."""
-        table = self._table
-        return (
-            table.hashes.nbytes + table.expires.nbytes + len(table.treatments) + table.ids.nbytes + table.by_id.nbytes
-            + len(table.bits)
-        )  # fmt: skip
-
     def find(self, key: Key) -> Hit | None:
         """Return the entry under a key, whether or not it has expired."""
         return self._hit(key.hash)
@@ -193,17 +184,6 @@ class Lists:
             return self._delta[hashed]
         place = self._table.place(hashed)
         return None if place is None else self._table.hit(place)
-
-    def with_entry(self, identity: str, entry: ListEntry) -> "Lists":
-        """Return the lists with an entry put in place of the one of that id. Raises Fault when it breaks a rule."""
-        lists, faults = self.changed([(identity, entry)])
-        for fault in faults.values():
-            raise fault
-        return lists
-
-    def without(self, identity: str) -> "Lists":
-        """Return the lists without the entry of an id; one that is not there changes nothing."""
-        return self.changed([(identity, None)])[0]
 
     def changed(self, changes: Iterable[tuple[str, ListEntry | None]]) -> tuple["Lists", dict[int, Fault]]:
         """Return the lists after changes, in order, and what was left out, by its place; None takes an id away."""
@@ -272,7 +252,7 @@ class Lists:
             return {}
         found: list[Things] | None = None
         if ListKind.HOST in kinds or ListKind.CONTACT in kinds:
-            found = things.things_of(originals, normalised)
+            found = things.things_of(originals, normalised, contacts=ListKind.CONTACT in kinds)
         matched = {}
         for place, message in enumerate(messages):
             hits = self._hits(message, normalised[place], NOTHING if found is None else found[place])
@@ -411,8 +391,9 @@ class ListBuilder:
             self._patterns[identity] = entry
             return key
         self._patterns.pop(identity, None)
-        if key.kind not in self._shape.kinds or key.tenant or key.kind.endswith("*"):
-            self._shape = self._shape.with_key(key)
+        shape = self._shape
+        if key.kind not in shape.kinds or (key.tenant and key.tenant not in shape.tenants) or key.kind.endswith("*"):
+            self._shape = shape.with_key(key)
         self._append(key.hash, expires_s(entry), _RANK[entry.action], identity)
         return key
 

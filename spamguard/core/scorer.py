@@ -98,13 +98,8 @@ class LinearScorer:
         self._firsts = np.cumsum([0, *(len(arrays.keys) for arrays in model.views)], dtype=np.int64)
         self._idf = np.concatenate([arrays.idf.astype(np.float64) for arrays in model.views])
         self._weights = np.concatenate([arrays.weights.astype(np.float64) for arrays in model.views])
-        #: features of two symbols or more that say what was written, and not only how it sounds: evidence
-        self._is_long = np.concatenate(
-            [
-                (arrays.keys >> np.uint64(arrays.view.bits) != 0) & (arrays.view.name in ("words", "chars"))
-                for arrays in model.views
-            ]
-        )
+        #: features of enough symbols to count as evidence
+        self._is_long = np.concatenate([arrays.keys >= _least_long(arrays.view) for arrays in model.views])
         self._intercept = model.intercept
         self._kinds = tuple(model.kinds)
         self._kind_weights = np.zeros((len(self._weights), len(model.kinds)), dtype=np.float32)
@@ -132,6 +127,15 @@ class LinearScorer:
     def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Return the clues of each message, pointing into its original text."""
         return self.read(normalize_batch(originals)).explain(range(len(originals)), originals, most=most)
+
+
+def _least_long(view: View) -> np.uint64:
+    """Return the least key of a feature that is evidence: two symbols, and three sounds.
+
+    Two sounds are two characters, which are counted where they are written; a pair with a marker is no piece of text.
+    """
+    least = {"words": 2, "chars": 2, "sounds": 3}.get(view.name)
+    return np.uint64((1 << 64) - 1 if least is None else 1 << (view.bits * (least - 1)))
 
 
 class LinearReading:
@@ -221,7 +225,8 @@ class LinearReading:
             steps += np.bincount(first, weights=shared, minlength=len(steps))
             steps -= np.bincount(last, weights=shared, minlength=len(steps))
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.
-        by_word = np.round(words.sums(np.cumsum(steps)), 9).tolist()
+        sums = np.round(words.sums(np.cumsum(steps)), 9)
+        by_word, weakest_last = sums.tolist(), (-np.abs(sums)).tolist()
         bounds = np.searchsorted(words.starts, line_starts).tolist()
         word_starts, word_ends = words.starts.tolist(), words.ends.tolist()
         kinds = self._kinds(number, len(texts))
@@ -229,7 +234,7 @@ class LinearReading:
         for row, (one, total, kind) in enumerate(zip(align_batch(originals), totals.tolist(), kinds, strict=True)):
             own_words = range(bounds[row], bounds[row + 1])
             offset = int(line_starts[row])
-            strongest = sorted((word for word in own_words if by_word[word]), key=lambda word: -abs(by_word[word]))
+            strongest = sorted((word for word in own_words if by_word[word]), key=weakest_last.__getitem__)
             clues = tuple(
                 _clue(one, word_starts[word] - offset, word_ends[word] - offset, by_word[word])
                 for word in strongest[:most]

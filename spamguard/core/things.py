@@ -12,26 +12,27 @@ from spamguard.core.normalize import TOKENS, fold, spelt_batch, things_in
 
 #: Longer ones are no name of anybody.
 MAX_CHARS: Final = 200
-#: A shorter handle would be found in every second text.
-MIN_HANDLE_CHARS: Final = 5
 MIN_CONTACT_DIGITS: Final = 5
 #: Labels of a host that are looked up; more is no host that anybody registered.
 MAX_LABELS: Final = 8
 
 _NUMBER_FORM: Final = re.compile(r"[+()\d.\- ]*\d[()\d.\- ]*")
 _SIGNATURES: Final = re.compile(r"^ ?\[([^\[\]]{1,30})\]|\[([^\[\]]{1,30})\] ?$")
+#: A shorter handle than five characters would be found in every second text.
 _HANDLE: Final = re.compile(r"[a-z0-9](?<![a-z0-9_\-].)[a-z0-9_\-]{4,39}(?![a-z0-9_\-])")
 _HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.\-]*://)?(?:[^/@?#]*@)?-*([^/:?#\\]*)")
 _LINK_KINDS: Final = frozenset(("url", "email"))
 #: What makes a normalised text worth spelling out, which costs as much as normalising it: a link, an address, a number
 #: of five figures and more, or figures beside letters, which could be a handle.
-_LONG: Final = "".join(
+_LINKS: Final = "".join(TOKENS[name] for name in ("url", "url_short", "url_rare", "url_ip", "email"))
+_LONG: Final = _LINKS + "".join(
     TOKENS[name]
-    for name in ("url", "url_short", "url_rare", "url_ip", "email", "mobile", "landline", "hotline", "service_number",
-                 "number_5", "number_6", "number_7", "number_8")
-)  # fmt: skip
+    for name in ("mobile", "landline", "hotline", "service_number", "number_5", "number_6", "number_7", "number_8")
+)
 _ANY: Final = "".join(TOKENS.values())
 _WORTH_SPELLING: Final = re.compile(f"[{_LONG}]|[{_ANY}][a-z_\\-]|[a-z_\\-][{_ANY}]")
+#: Where no contact is listed, figures are nobody's business: a bank's notice is then left alone.
+_HAS_LINK: Final = re.compile(f"[{_LINKS}]")
 
 
 class Things(NamedTuple):
@@ -137,13 +138,18 @@ def contact(text: str) -> str:
     return number(folded) if _NUMBER_FORM.fullmatch(folded) else folded
 
 
-def things_of(originals: Sequence[str], normalised: Sequence[str]) -> list[Things]:
-    """Return the hosts and contacts of each text; obfuscated ones are those that they are read as."""
-    worth = [index for index, text in enumerate(normalised) if _WORTH_SPELLING.search(text)]
+def things_of(originals: Sequence[str], normalised: Sequence[str], *, contacts: bool = True) -> list[Things]:
+    """Return the hosts and contacts of each text; obfuscated ones are those that they are read as.
+
+    Without `contacts` only texts with a link are looked at: what else would be found in others is not asked for.
+    """
+    has_any = _WORTH_SPELLING if contacts else _HAS_LINK
+    worth = [index for index, text in enumerate(normalised) if has_any.search(text)]
     found = [NOTHING] * len(normalised)
-    for index, text in enumerate(normalised):
-        if handles := _HANDLE.findall(text):
-            found[index] = Things(contacts=tuple(handles))
+    if contacts:
+        for index, text in enumerate(normalised):
+            if handles := _HANDLE.findall(text):
+                found[index] = Things(contacts=tuple(handles))
     for index, spelt in zip(worth, spelt_batch([originals[index] for index in worth]), strict=True):
         found[index] = _things(spelt)
     return found

@@ -57,3 +57,14 @@ def demand(person: Person, permission: str) -> None:
     """Return when a person may. Raises Forbidden."""
     if not may(person, permission):
         raise Forbidden(role=person.role, permission=permission)
+
+
+def demand_management(by: Person | None) -> None:
+    """Return when the caller may manage accounts: an administrator, or None, the command line with the key file."""
+    if by is not None:
+        demand(by, "people.manage")
+
+
+def name_of(by: Person | None) -> str:
+    """Return who stands in the audit log for a caller."""
+    return "command line" if by is None else by.name

@@ -1,30 +1,26 @@
 """How does a complaint get its answer, and how does whoever complained find it again?
 
 A receipt number at once; the case is linked to the stored decision when it can be found, and the item is then read
-early. A complaint says nothing of what a message is: only a verdict does. Two people must agree on a list entry for a
-sender that writes to many, and the lists topic carries it to the workers.
+early. A complaint says nothing of what a message is: only a verdict does.
 """
 
-import secrets
-from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
-from spamguard.core.entries import Fault, Key, key_of
 from spamguard.core.sms import mend
 from spamguard.errors import Conflict, NotThere, ReviewInvalid
 from spamguard.interfaces import Clock
-from spamguard.review import search, texts
 from spamguard.review.access import demand, may
 from spamguard.review.audit import Audit
+from spamguard.review.complained import Complained
 from spamguard.review.database import Database
+from spamguard.review.entries import Entries, NewEntry
 from spamguard.review.intake import storable
-from spamguard.review.outbox import put_entry
+from spamguard.review.receipts import new_receipt, read_receipt
 from spamguard.review.shown import item_row, items_of
 from spamguard.review.store import CATEGORIES, Store
-from spamguard.review.tables import bands, case_notes, cases, decisions, entries, items, people
+from spamguard.review.tables import case_notes, cases, items, people
 from spamguard.review.values import (
     COUNTED,
     Case,
@@ -33,11 +29,7 @@ from spamguard.review.values import (
     CasePage,
     CaseState,
     CaseStatus,
-    EntryStatus,
-    Item,
     Label,
-    ListEntry,
-    ListKind,
     Note,
     Outcome,
     Person,
@@ -45,77 +37,30 @@ from spamguard.review.values import (
     Status,
 )
 from spamguard.review.vault import Vault, masked
-from spamguard.types import ListEntry as Published
-from spamguard.types import ListKind as Compared
-from spamguard.types import Treatment
 
-RECEIPT_FIGURES: Final = 16
 MAX_TEXT_CHARS: Final = 4000
 MAX_ANSWER_CHARS: Final = 2000
-MOST_CANDIDATES: Final = 5
-#: How far from the stated time a message is looked for.
-ABOUT_MS: Final = 6 * 3_600_000
-#: What a list entry may be compared with; one that allows needs ACCOUNT/SENDER, the rest can be forged.
-MATCHES: Final = {
-    ListKind.ALLOW: (Compared.LINK,),
-    ListKind.BLOCK: (Compared.SENDER, Compared.LINK, Compared.HOST, Compared.CONTACT, Compared.SIGNATURE),
-}
-MOST_ENTRY_DAYS: Final = 366
-
-
-class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A list entry that a case ends with."""
-
-    kind: ListKind
-    what: str  #: one of MATCHES
-    value: str
-    owner: str
-    reason: str
-    expires_ms: int
-    bulk: bool = False  #: the sender writes to many: another person must agree
-    only_tenant: bool = False  #: it is for messages of the case's tenant alone, as one that allows always is
-
-
-def new_receipt() -> str:
-    """Return a receipt number: fifteen random figures and one that finds a slip of the tongue (Luhn)."""
-    figures = str(secrets.randbelow(9) + 1) + "".join(str(secrets.randbelow(10)) for _ in range(RECEIPT_FIGURES - 2))
-    return figures + str(-_luhn(figures + "0") % 10)
-
-
-def read_receipt(said: str) -> str | None:
-    """Return the receipt number in what somebody typed, or None when it cannot be one.
-
-    >>> read_receipt("4111 1111-1111 1111"), read_receipt("4111 1111 1111 1112")
-    ('4111111111111111', None)
-    """
-    figures = "".join(char for char in said if char.isascii() and char.isdigit())
-    return figures if len(figures) == RECEIPT_FIGURES and _luhn(figures) % 10 == 0 else None
-
-
-def spoken_receipt(receipt: str) -> str:
-    """Return a receipt number in groups of four.
-
-    >>> spoken_receipt("4111111111111111")
-    '4111 1111 1111 1111'
-    """
-    return " ".join(receipt[place : place + 4] for place in range(0, len(receipt), 4))
-
-
-def _luhn(figures: str) -> int:
-    doubled = (2 * int(figure) if place % 2 else int(figure) for place, figure in enumerate(reversed(figures)))
-    return sum(value - 9 if value > 9 else value for value in doubled)
 
 
 class Cases:
     """The cases of a database."""
 
     def __init__(
-        self, database: Database, vault: Vault, audit: Audit, store: Store, rules: Rules, clock: Clock
+        self,
+        database: Database,
+        vault: Vault,
+        audit: Audit,
+        store: Store,
+        entries: Entries,
+        rules: Rules,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._vault = vault
         self._audit = audit
         self._store = store
+        self._entries = entries
+        self._complained = Complained(vault)
         self._rules = rules
         self._clock = clock
 
@@ -149,7 +94,7 @@ class Cases:
         now = self._now()
         receipt = new_receipt()
         with self._database.write() as connection:
-            found = self._find(connection, message_id, number, at_ms, text)
+            found = self._complained.find(connection, message_id=message_id, number=number, at_ms=at_ms, text=text)
             values: dict[str, Any] = {
                 "receipt": receipt,
                 "kind": CaseKind(kind),
@@ -177,48 +122,6 @@ class Cases:
                 self._store.report(connection, found[1].seq)
             self._audit.write(connection, who, "case.open", receipt, kind=str(kind), linked=found is not None)
             return self._shown(connection, self._row(connection, receipt), who)
-
-    def _find(
-        self, connection: Connection, message_id: str, number: str, at_ms: int | None, text: str
-    ) -> tuple[str | None, Row[Any]] | None:
-        """Return the decision and item that a case is about, where exactly one answers."""
-        if message_id:
-            query = select(decisions).where(decisions.c.message_id == message_id)
-            found = connection.execute(query.order_by(decisions.c.decided_ms.desc())).first()
-            return self._with_item(connection, found) if found is not None else None
-        if number and at_ms is not None:
-            near = select(decisions).where(
-                decisions.c.recipient_hash.in_(self._vault.lookups(number)),
-                decisions.c.received_ms.between(at_ms - ABOUT_MS, at_ms + ABOUT_MS),
-            )
-            rows = list(connection.execute(near.limit(50)))
-            if text:
-                rows = [row for row in rows if self._said(connection, row, text)]
-            if len({row.item_seq for row in rows}) == 1:
-                return self._with_item(connection, min(rows, key=lambda row: abs(row.received_ms - at_ms)))
-            return None
-        alike = self._alike(connection, text)
-        return (None, alike[0]) if alike else None
-
-    def _with_item(self, connection: Connection, row: Row[Any]) -> tuple[str, Row[Any]]:
-        return row.decision_id, connection.execute(select(items).where(items.c.seq == row.item_seq)).one()
-
-    def _said(self, connection: Connection, row: Row[Any], text: str) -> bool:
-        said = connection.execute(select(items.c.text).where(items.c.seq == row.item_seq)).scalar_one()
-        return texts.alike(said, text) >= texts.ALIKE
-
-    def _alike(self, connection: Connection, text: str) -> list[Row[Any]]:
-        """Return items whose text is near-identical to a pasted one, of any tenant, the most similar first."""
-        tenants = list(connection.execute(select(items.c.tenant).distinct().limit(200)).scalars()) if text else []
-        wanted = [band for tenant in tenants for band in texts.bands_of(tenant, text)]
-        skeletons = [texts.skeleton(tenant, text) for tenant in tenants]
-        seqs = set(connection.execute(select(items.c.seq).where(items.c.skeleton.in_(skeletons))).scalars())
-        for first in range(0, len(wanted), 500):
-            query = select(bands.c.item_seq).where(bands.c.band.in_(wanted[first : first + 500]))
-            seqs |= set(connection.execute(query).scalars())
-        rows = connection.execute(select(items).where(items.c.seq.in_(sorted(seqs)[-200:])))
-        scored = [(texts.alike(row.text, text), row.seq, row) for row in rows]
-        return [row for share, _, row in sorted(scored, key=lambda one: one[:2], reverse=True) if share >= texts.ALIKE]
 
     def state(self, receipt: str) -> CaseState | None:
         """Return what a receipt number tells whoever holds it; None for one that is none."""
@@ -330,36 +233,15 @@ class Cases:
 
     def _detail(self, connection: Connection, row: Row[Any], who: Person) -> CaseDetail:
         notes = connection.execute(select(case_notes).where(case_notes.c.case_seq == row.seq).order_by(case_notes.c.id))
-        proposed = connection.execute(select(entries).where(entries.c.case_seq == row.seq).order_by(entries.c.id))
+        # An unlinked case shows what it may be about to whoever may read messages.
+        unlinked = row.item_seq is None and row.status != CaseStatus.RESOLVED and may(who, "item.read")
+        likely = self._complained.candidates(connection, row) if unlinked else []
         return CaseDetail(
             case=self._shown(connection, row, who),
             notes=tuple(Note(who=note.who, at_ms=note.at_ms, text=note.text) for note in notes),
-            entries=tuple(map(_entry, proposed)),
-            candidates=self._candidates(connection, row, who),
+            entries=self._entries.of_case(connection, row.seq),
+            candidates=items_of(connection, who, likely),
         )
-
-    def _candidates(self, connection: Connection, row: Row[Any], who: Person) -> tuple[Item, ...]:
-        """Return items an unlinked case may be about: of the number around the time, or with words of the text."""
-        if row.item_seq is not None or row.status == CaseStatus.RESOLVED or not may(who, "item.read"):
-            return ()
-        seqs: list[int] = []
-        if row.number is not None and row.happened_ms is not None:
-            number = self._vault.open(row.number, row.receipt)
-            near = (
-                select(decisions.c.item_seq)
-                .where(decisions.c.recipient_hash.in_(self._vault.lookups(number)))
-                .order_by(func.abs(decisions.c.received_ms - row.happened_ms))
-            )
-            seqs += connection.execute(near.limit(20)).scalars()
-        if row.text:
-            seqs += [found.seq for found in self._alike(connection, row.text)[:MOST_CANDIDATES]]
-            made = search.words(connection, row.text[:40])
-            if made is not None:
-                query = select(items.c.seq).where(made).order_by(items.c.seq.desc()).limit(MOST_CANDIDATES)
-                seqs += connection.execute(query).scalars()
-        wanted = list(dict.fromkeys(seqs))[:MOST_CANDIDATES]
-        rows = {found.seq: found for found in connection.execute(select(items).where(items.c.seq.in_(wanted)))}
-        return items_of(connection, who, [rows[seq] for seq in wanted if seq in rows])
 
     def note(self, who: Person, receipt: str, text: str) -> None:
         """Add a line to a case. Raises ReviewInvalid or NotThere."""
@@ -470,7 +352,7 @@ class Cases:
                 raise ReviewInvalid(
                     detail="say what goes on which list, with owner, reason and expiry", key="case.entry"
                 )
-            self._propose(connection, who, row, entry)
+            self._entries.propose(connection, who, row, entry)
 
     def _release(self, connection: Connection, who: Person, item: Row[Any]) -> None:
         demand(who, "item.release")
@@ -484,119 +366,6 @@ class Cases:
             raise Conflict(
                 detail="there is no blocked message to release; answer with an explanation", key="case.nothing_blocked"
             )
-
-    # -- list entries ----------------------------------------------------------------------------------------------
-
-    def _propose(self, connection: Connection, who: Person, row: Row[Any], entry: NewEntry) -> None:
-        demand(who, "entry.propose")
-        now = self._now()
-        if entry.what not in MATCHES[ListKind(entry.kind)]:
-            allowed = ", ".join(MATCHES[ListKind(entry.kind)])
-            raise ReviewInvalid(detail=f"such an entry matches one of: {allowed}", key="entry.kind")
-        if not (entry.value.strip() and entry.owner.strip() and entry.reason.strip()):
-            raise ReviewInvalid(detail="an entry needs a value, an owner and a reason", key="entry.empty")
-        if len(entry.value) > 500 or len(entry.owner) > 60 or len(entry.reason) > MAX_ANSWER_CHARS:
-            raise ReviewInvalid(detail="a field of the entry is too long", key="entry.long")
-        if not now < entry.expires_ms <= now + MOST_ENTRY_DAYS * 86_400_000:
-            raise ReviewInvalid(
-                detail=f"an entry ends, within {MOST_ENTRY_DAYS} days from now", key="entry.end", most=MOST_ENTRY_DAYS
-            )
-        tenant = row.tenant if entry.only_tenant or entry.kind is ListKind.ALLOW else ""
-        self._check_value(connection, entry, tenant)
-        # An account hands in for many, and a beginning stands for many senders, whatever the form says.
-        bulk = entry.bulk or entry.what == Compared.LINK or entry.value.rstrip().endswith("*")
-        result = connection.execute(
-            insert(entries).values(
-                case_seq=row.seq,
-                receipt=row.receipt,
-                kind=ListKind(entry.kind),
-                what=entry.what,
-                value=storable(entry.value.strip()),
-                owner=storable(entry.owner.strip()),
-                reason=storable(entry.reason.strip()),
-                expires_ms=entry.expires_ms,
-                bulk=bulk,
-                status=EntryStatus.WAITING if bulk else EntryStatus.ACTIVE,
-                proposed_by=who.name,
-                at_ms=now,
-                tenant=tenant,
-            )
-        )
-        [entry_id] = result.inserted_primary_key or (0,)
-        if not bulk:
-            put_entry(connection, entry_id, now_ms=now)
-        self._audit.write(connection, who, "entry.propose", row.receipt, kind=str(entry.kind), bulk=bulk)
-
-    def _check_value(self, connection: Connection, entry: NewEntry, tenant: str) -> None:
-        """Return when workers will take an entry. Raises ReviewInvalid, and Conflict for one that is there."""
-
-        def key(what: str, value: str, kind: str, whose: str) -> Key:
-            action = Treatment(kind)
-            return key_of(Published(kind=Compared(what), value=value, action=action, tenant=whose))
-
-        try:
-            wanted = key(entry.what, entry.value, entry.kind, tenant)
-        except Fault as fault:
-            raise ReviewInvalid(detail=str(fault), key=f"entry.value.{entry.what}") from None
-        held = (EntryStatus.WAITING, EntryStatus.ACTIVE)
-        query = select(entries).where(entries.c.what == entry.what, entries.c.status.in_(held))
-        for other in connection.execute(query.where(entries.c.expires_ms > self._now())):
-            with suppress(Fault):
-                if key(other.what, other.value, other.kind, other.tenant) == wanted:
-                    raise Conflict(
-                        detail="there is an entry for the same already; withdraw it first", key="entry.there"
-                    )
-
-    def entries(self, who: Person, *, status: EntryStatus | None = None) -> list[ListEntry]:
-        """Return list entries, newest first."""
-        demand(who, "case.read")
-        query = select(entries).order_by(entries.c.id.desc()).limit(1000)
-        with self._database.read() as connection:
-            rows = connection.execute(query if status is None else query.where(entries.c.status == status))
-            return list(map(_entry, rows))
-
-    def approve(self, who: Person, entry_id: int) -> ListEntry:
-        """Agree to an entry that another person proposed. Raises Conflict."""
-        return self._decide_entry(who, entry_id, EntryStatus.ACTIVE)
-
-    def refuse(self, who: Person, entry_id: int) -> ListEntry:
-        """Refuse an entry that another person proposed. Raises Conflict."""
-        return self._decide_entry(who, entry_id, EntryStatus.REFUSED)
-
-    def withdraw(self, who: Person, entry_id: int) -> ListEntry:
-        """Take an active entry away from the workers. Raises Conflict."""
-        demand(who, "entry.withdraw")
-        with self._database.write() as connection:
-            row = self._entry_row(connection, entry_id)
-            if row.status != EntryStatus.ACTIVE:
-                raise Conflict(detail="the entry is not active", key="entry.inactive")
-            values = {"status": EntryStatus.WITHDRAWN, "published_ms": None}
-            connection.execute(update(entries).where(entries.c.id == entry_id).values(**values))
-            put_entry(connection, entry_id, now_ms=self._now(), withdrawn_by=who.name)
-            self._audit.write(connection, who, "entry.withdraw", row.receipt, entry=entry_id)
-            return _entry(self._entry_row(connection, entry_id))
-
-    def _entry_row(self, connection: Connection, entry_id: int) -> Row[Any]:
-        row = connection.execute(select(entries).where(entries.c.id == entry_id).with_for_update()).first()
-        if row is None:
-            raise NotThere(what="list entry")
-        return row
-
-    def _decide_entry(self, who: Person, entry_id: int, status: EntryStatus) -> ListEntry:
-        demand(who, "entry.approve")
-        with self._database.write() as connection:
-            row = self._entry_row(connection, entry_id)
-            if row.status != EntryStatus.WAITING:
-                raise Conflict(detail="the entry is decided already", key="entry.decided")
-            if row.proposed_by == who.name:
-                raise Conflict(detail="the second person must be somebody else than who proposed it", key="entry.own")
-            connection.execute(
-                update(entries).where(entries.c.id == entry_id).values(status=status, approved_by=who.name)
-            )
-            if status is EntryStatus.ACTIVE:
-                put_entry(connection, entry_id, now_ms=self._now())
-            self._audit.write(connection, who, f"entry.{status}", row.receipt, entry=entry_id)
-            return _entry(self._entry_row(connection, entry_id))
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -639,22 +408,3 @@ class Cases:
 
     def _now(self) -> int:
         return int(self._clock.now() * 1000)
-
-
-def _entry(row: Row[Any]) -> ListEntry:
-    return ListEntry(
-        id=row.id,
-        kind=ListKind(row.kind),
-        what=row.what,
-        value=row.value,
-        owner=row.owner,
-        reason=row.reason,
-        expires_ms=row.expires_ms,
-        bulk=bool(row.bulk),
-        status=EntryStatus(row.status),
-        proposed_by=row.proposed_by,
-        approved_by=row.approved_by,
-        receipt=row.receipt,
-        tenant=row.tenant,
-        published_ms=row.published_ms,
-    )

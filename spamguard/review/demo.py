@@ -20,8 +20,8 @@ from spamguard.core.decide import Conditions, Judge, Request, decide
 from spamguard.core.policy import STANDARD
 from spamguard.errors import Conflict, NotThere, ReviewInvalid
 from spamguard.interfaces import Clock
-from spamguard.review.cases import NewEntry
 from spamguard.review.desk import Desk
+from spamguard.review.entries import NewEntry
 from spamguard.review.values import (
     CaseKind,
     CaseStatus,
@@ -319,9 +319,9 @@ def _answer(desk: Desk, people: dict[str, Person], traffic: Traffic, clock: Then
             desk.cases.resolve(reader, case.receipt, outcome, _ANSWERS[outcome][0])
         if dice.random() < 0.55:
             desk.cases.rate(people["xiaoyu"], case.receipt, dice.choices((1, 2, 3, 4, 5), (4, 6, 15, 40, 35))[0])
-    for found in desk.cases.entries(lead):
+    for found in desk.entries.all(lead):
         if found.status == "waiting" and found.proposed_by != lead.name and dice.random() < 0.2:
-            desk.cases.approve(lead, found.id)
+            desk.entries.approve(lead, found.id)
 
 
 def later(traffic: Traffic, now_s: float) -> list[ReviewCopy]:

@@ -23,7 +23,7 @@ from spamguard.core.codec import encode
 from spamguard.errors import BrokerUnavailable, PublishFailed
 from spamguard.interfaces import Clock, Metrics, Producer
 from spamguard.review.database import Database
-from spamguard.review.shown import message_of
+from spamguard.review.shown import entry_value, message_of
 from spamguard.review.tables import decisions, entries, outbox, releases, verdicts
 from spamguard.review.values import EntryStatus
 from spamguard.review.vault import Vault
@@ -223,7 +223,9 @@ class Outbox:
         if row.kind != LIST:
             return Pending(row.seq, row.kind, self._outgoing(connection, row))
         entry = connection.execute(select(entries).where(entries.c.id == int(row.ref))).one()
-        return Pending(row.seq, row.kind, _list_change(entry, row), (entry.id, entry.status))
+        return Pending(
+            row.seq, row.kind, _list_change(entry, row, entry_value(entry, self._vault)), (entry.id, entry.status)
+        )
 
     def _outgoing(self, connection: Connection, row: Any) -> Outgoing:
         if row.kind == LABEL:
@@ -302,12 +304,12 @@ class Relay:
         return len(pending)
 
 
-def _list_change(row: Any, ordered: Any) -> Outgoing:
+def _list_change(row: Any, ordered: Any, value: str) -> Outgoing:
     entry = None
     if row.status == EntryStatus.ACTIVE:
         entry = ListEntry(
             kind=ListKind(row.what),
-            value=row.value,
+            value=value,
             action=Treatment(row.kind),
             tenant=row.tenant,
             owner=row.owner,

@@ -1,10 +1,9 @@
-"""Who is it? Accounts, logins, sessions, and the tokens of a call centre's systems.
+"""Who is it? Accounts, logins and sessions.
 
-Passwords are kept as argon2id hashes, tokens as hashes; a login makes a new session each time, so none can be planted
-beforehand. Guessing is slowed down per name and per address, in the database, whatever number of processes there is.
+Passwords are kept as argon2id hashes, a session's token as a hash; a login makes a new session each time, so none can
+be planted beforehand. Guessing is slowed down per name and per address (attempts).
 """
 
-import hashlib
 import secrets
 from contextlib import suppress
 from typing import Any, Final
@@ -16,25 +15,18 @@ from sqlalchemy.exc import IntegrityError
 
 from spamguard.errors import Conflict, LoginRefused, NotThere, ReviewInvalid
 from spamguard.interfaces import Clock
-from spamguard.review.access import demand
+from spamguard.review.access import demand_management, name_of
+from spamguard.review.attempts import Attempts
 from spamguard.review.audit import Audit
 from spamguard.review.database import Database
-from spamguard.review.tables import api_tokens, attempts, people, sessions
+from spamguard.review.tables import people, sessions
+from spamguard.review.tokens import hashed
 from spamguard.review.values import Person, Role, Rules, Session
-from spamguard.review.vault import Vault
 
 LEAST_PASSWORD_CHARS: Final = 12
 MOST_PASSWORD_CHARS: Final = 200
 #: A session ends after this long without a request.
 IDLE_MS: Final = 3_600_000
-#: What may be tried how often: (tries, within milliseconds).
-LIMITS: Final = {
-    "login-name-address": (5, 900_000),
-    "login-address": (30, 900_000),
-    "login-name": (50, 900_000),
-    "receipt": (20, 600_000),
-    "password": (5, 900_000),
-}
 #: Passwords hashed cheaply, for the demo and for tests.
 CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -50,16 +42,16 @@ class People:
     def __init__(
         self,
         database: Database,
-        vault: Vault,
         audit: Audit,
+        attempts: Attempts,
         rules: Rules,
         clock: Clock,
         *,
         hasher: PasswordHasher | None = None,
     ) -> None:
         self._database = database
-        self._vault = vault
         self._audit = audit
+        self._attempts = attempts
         self._rules = rules
         self._clock = clock
         self._hasher = hasher or PasswordHasher()
@@ -76,7 +68,7 @@ class People:
             "login-name": name,
         }
         with self._database.read() as connection:
-            wait_s = max(self._wait_s(connection, limit, who) for limit, who in tries.items())
+            wait_s = max(self._attempts.wait_s(connection, limit, who) for limit, who in tries.items())
             row = connection.execute(select(people).where(people.c.name == name)).first()
         if wait_s > 0:
             raise LoginRefused(detail=f"too many tries; wait {wait_s} seconds", wait_s=wait_s)
@@ -84,12 +76,12 @@ class People:
         with self._database.write() as connection:
             if row is None or not right or not row.active:
                 for limit, who in tries.items():
-                    self._tried(connection, limit, who)
+                    self._attempts.tried(connection, limit, who)
                 self._audit.write(connection, "?", "login.refused", row.name if row is not None else "")
                 refused = True
             else:
                 refused = False
-                self._forget_tries(connection, "login-name-address", tries["login-name-address"])
+                self._attempts.forget(connection, "login-name-address", tries["login-name-address"])
                 connection.execute(update(people).where(people.c.id == row.id).values(last_login_ms=self._now()))
                 if self._hasher.check_needs_rehash(row.password):
                     connection.execute(
@@ -112,7 +104,7 @@ class People:
         connection.execute(delete(sessions).where(sessions.c.expires_ms < now))
         connection.execute(
             insert(sessions).values(
-                token_hash=_hashed(token),
+                token_hash=hashed(token),
                 csrf=csrf,
                 person_id=row.id,
                 created_ms=now,
@@ -130,7 +122,7 @@ class People:
         query = (
             select(people, sessions.c.csrf, sessions.c.expires_ms, sessions.c.seen_ms)
             .join(sessions, sessions.c.person_id == people.c.id)
-            .where(sessions.c.token_hash == _hashed(token))
+            .where(sessions.c.token_hash == hashed(token))
         )
         with self._database.read() as connection:
             row = connection.execute(query).first()
@@ -138,43 +130,19 @@ class People:
             return None
         if now - row.seen_ms > 60_000:
             with self._database.write() as connection:
-                connection.execute(update(sessions).where(sessions.c.token_hash == _hashed(token)).values(seen_ms=now))
+                connection.execute(update(sessions).where(sessions.c.token_hash == hashed(token)).values(seen_ms=now))
         return Session(token=token, csrf=row.csrf, person=_person(row), expires_ms=row.expires_ms)
 
     def logout(self, token: str) -> None:
         """End a session."""
         with self._database.write() as connection:
             query = (select(people.c.name).join(sessions, sessions.c.person_id == people.c.id)).where(
-                sessions.c.token_hash == _hashed(token)
+                sessions.c.token_hash == hashed(token)
             )
             name = connection.execute(query).scalar()
-            connection.execute(delete(sessions).where(sessions.c.token_hash == _hashed(token)))
+            connection.execute(delete(sessions).where(sessions.c.token_hash == hashed(token)))
             if name is not None:
                 self._audit.write(connection, name, "logout")
-
-    def allow(self, what: str, who: str) -> bool:
-        """Return whether something that can be guessed may be tried once more, and count the try."""
-        with self._database.write() as connection:
-            if self._wait_s(connection, what, who) > 0:
-                return False
-            self._tried(connection, what, who)
-        return True
-
-    def _wait_s(self, connection: Connection, limit: str, who: str) -> int:
-        most, within_ms = LIMITS[limit]
-        now = self._now()
-        mine = attempts.c.what == self._vault.secret_hash(f"{limit}|{who}")
-        query = select(attempts.c.at_ms).where(mine, attempts.c.at_ms > now - within_ms)
-        times = list(connection.execute(query.order_by(attempts.c.at_ms.desc()).limit(most)).scalars())
-        return 0 if len(times) < most else max(1, (times[-1] + within_ms - now) // 1000)
-
-    def _tried(self, connection: Connection, limit: str, who: str) -> None:
-        now = self._now()
-        connection.execute(delete(attempts).where(attempts.c.at_ms < now - max(ms for _, ms in LIMITS.values())))
-        connection.execute(insert(attempts).values(what=self._vault.secret_hash(f"{limit}|{who}"), at_ms=now))
-
-    def _forget_tries(self, connection: Connection, limit: str, who: str) -> None:
-        connection.execute(delete(attempts).where(attempts.c.what == self._vault.secret_hash(f"{limit}|{who}")))
 
     # -- one's own account -----------------------------------------------------------------------------------------
 
@@ -185,12 +153,12 @@ class People:
         """
         with self._database.read() as connection:
             row = self._row(connection, who.name)
-            wait_s = self._wait_s(connection, "password", who.name)
+            wait_s = self._attempts.wait_s(connection, "password", who.name)
         if wait_s > 0:
             raise LoginRefused(detail=f"too many tries; wait {wait_s} seconds", wait_s=wait_s)
         if not self._is_right(row.password, old):
             with self._database.write() as connection:
-                self._tried(connection, "password", who.name)
+                self._attempts.tried(connection, "password", who.name)
                 self._audit.write(connection, who, "password.refused", who.name)
             raise LoginRefused(detail="the password of now is another one", wait_s=0)
         if new == old:
@@ -198,7 +166,7 @@ class People:
         _check_password(new, who.name)
         with self._database.write() as connection:
             self._set_password(connection, row.id, new, must_change=False)
-            self._forget_tries(connection, "password", who.name)
+            self._attempts.forget(connection, "password", who.name)
             self._audit.write(connection, who, "password.change", who.name)
 
     def set_language(self, who: Person, language: str) -> None:
@@ -212,7 +180,7 @@ class People:
 
     def add(self, name: str, role: Role, *, by: Person | None = None) -> tuple[Person, str]:
         """Make an account and return it with its first password, which holds for one login. Raises Conflict."""
-        _demand(by)
+        demand_management(by)
         name = name.strip().casefold()
         if not 2 <= len(name) <= 40 or not set(name) <= _NAME:
             raise ReviewInvalid(detail="a name has 2 to 40 of a-z, 0-9, dot, dash and underscore", key="account.name")
@@ -230,7 +198,7 @@ class People:
                         created_ms=self._now(),
                     )
                 )
-                self._audit.write(connection, _who(by), "people.add", name, role=str(role))
+                self._audit.write(connection, name_of(by), "people.add", name, role=str(role))
                 return _person(self._row(connection, name)), password
         except IntegrityError:
             raise Conflict(detail=f"there is an account {name} already", key="account.there", name=name) from None
@@ -243,12 +211,12 @@ class People:
 
     def reset_password(self, name: str, *, by: Person | None = None) -> str:
         """Return a new password for an account, which holds for one login; its sessions end. Raises NotThere."""
-        _demand(by)
+        demand_management(by)
         password = _first_password()
         with self._database.write() as connection:
             row = self._row(connection, name.strip().casefold())
             self._set_password(connection, row.id, password, must_change=True)
-            self._audit.write(connection, _who(by), "password.reset", row.name)
+            self._audit.write(connection, name_of(by), "password.reset", row.name)
         return password
 
     def _set_password(self, connection: Connection, person_id: int, password: str, *, must_change: bool) -> None:
@@ -258,22 +226,22 @@ class People:
 
     def set_role(self, name: str, role: Role, *, by: Person | None = None) -> None:
         """Give an account another role. Raises NotThere, and Conflict for the last administrator."""
-        _demand(by)
+        demand_management(by)
         with self._database.write() as connection:
             row = self._row(connection, name)
             connection.execute(update(people).where(people.c.id == row.id).values(role=Role(role)))
             self._keep_an_admin(connection, row)
-            self._audit.write(connection, _who(by), "people.role", row.name, role=str(role))
+            self._audit.write(connection, name_of(by), "people.role", row.name, role=str(role))
 
     def set_active(self, name: str, active: bool, *, by: Person | None = None) -> None:
         """Switch an account on or off; its sessions end. Raises NotThere, and Conflict for the last administrator."""
-        _demand(by)
+        demand_management(by)
         with self._database.write() as connection:
             row = self._row(connection, name)
             connection.execute(update(people).where(people.c.id == row.id).values(active=active))
             connection.execute(delete(sessions).where(sessions.c.person_id == row.id))
             self._keep_an_admin(connection, row)
-            self._audit.write(connection, _who(by), "people.active", row.name, active=active)
+            self._audit.write(connection, name_of(by), "people.active", row.name, active=active)
 
     def _keep_an_admin(self, connection: Connection, was: Row[Any]) -> None:
         query = select(func.count()).where(people.c.role == Role.ADMIN, people.c.active.is_(True))
@@ -282,7 +250,7 @@ class People:
 
     def list(self, *, by: Person | None = None) -> tuple[Person, ...]:
         """Return all accounts, by name."""
-        _demand(by)
+        demand_management(by)
         with self._database.read() as connection:
             return tuple(_person(row) for row in connection.execute(select(people).order_by(people.c.name)))
 
@@ -296,57 +264,6 @@ class People:
         """Return an account. Raises NotThere."""
         with self._database.read() as connection:
             return _person(self._row(connection, name))
-
-    # -- systems ---------------------------------------------------------------------------------------------------
-
-    def api_token(self, label: str, role: Role = Role.AGENT, *, by: Person | None = None) -> str:
-        """Return a new token for a system, shown this once. Raises Conflict."""
-        _demand(by)
-        label = label.strip()[:50]
-        if not label or role is Role.ADMIN:
-            raise ReviewInvalid(detail="a token needs a name, and is never an administrator's", key="token.name")
-        token = "sgr_" + secrets.token_urlsafe(32)
-        try:
-            with self._database.write() as connection:
-                connection.execute(
-                    insert(api_tokens).values(
-                        label=label, token_hash=_hashed(token), role=Role(role), created_ms=self._now()
-                    )
-                )
-                self._audit.write(connection, _who(by), "token.add", label, role=str(role))
-        except IntegrityError:
-            raise Conflict(
-                detail=f"there is a token {label} already; revoke it first", key="token.there", label=label
-            ) from None
-        return token
-
-    def api_person(self, token: str) -> Person | None:
-        """Return who a token stands for."""
-        query = select(api_tokens).where(api_tokens.c.token_hash == _hashed(token[:100]))
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        if row is None:
-            return None
-        now = self._now()
-        if row.used_ms is None or now - row.used_ms > 60_000:
-            with self._database.write() as connection:
-                connection.execute(update(api_tokens).where(api_tokens.c.label == row.label).values(used_ms=now))
-        return Person(id=0, name=f"api:{row.label}", role=Role(row.role))
-
-    def api_tokens(self, *, by: Person | None = None) -> tuple[tuple[str, Role, int, int | None], ...]:
-        """Return every token's name and role, when it was made and last used."""
-        _demand(by)
-        with self._database.read() as connection:
-            rows = connection.execute(select(api_tokens).order_by(api_tokens.c.label))
-            return tuple((row.label, Role(row.role), row.created_ms, row.used_ms) for row in rows)
-
-    def revoke_token(self, label: str, *, by: Person | None = None) -> None:
-        """End a token. Raises NotThere."""
-        _demand(by)
-        with self._database.write() as connection:
-            if not connection.execute(delete(api_tokens).where(api_tokens.c.label == label)).rowcount:
-                raise NotThere(what="token")
-            self._audit.write(connection, _who(by), "token.revoke", label)
 
     def _row(self, connection: Connection, name: str) -> Row[Any]:
         row = connection.execute(select(people).where(people.c.name == name)).first()
@@ -369,20 +286,6 @@ def _person(row: Row[Any]) -> Person:
         created_ms=row.created_ms,
         last_login_ms=row.last_login_ms,
     )
-
-
-def _demand(by: Person | None) -> None:
-    """Return when the caller may manage accounts: an administrator, or the command line, which has the key file."""
-    if by is not None:
-        demand(by, "people.manage")
-
-
-def _who(by: Person | None) -> str:
-    return "command line" if by is None else by.name
-
-
-def _hashed(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 def _first_password() -> str:

@@ -17,7 +17,9 @@ from spamguard.review import search
 from spamguard.review.access import demand
 from spamguard.review.audit import Audit
 from spamguard.review.database import Database
+from spamguard.review.entries import Entries
 from spamguard.review.intake import storable
+from spamguard.review.mentions import cover, mentions
 from spamguard.review.shown import message_of
 from spamguard.review.tables import (
     bands,
@@ -43,15 +45,21 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     decisions: int = 0
     items: int = 0
     cases: int = 0
+    notes: int = 0  #: texts somebody typed, in which a number was covered
+    entries: int = 0  #: list entries that were emptied
+    held: int = 0  #: list entries that name the number and still act: a person withdraws them
 
 
 class Retention:
     """Deletes what is old, and what a subscriber takes back."""
 
-    def __init__(self, database: Database, vault: Vault, audit: Audit, rules: Rules, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, audit: Audit, entries: Entries, rules: Rules, clock: Clock
+    ) -> None:
         self._database = database
         self._vault = vault
         self._audit = audit
+        self._entries = entries
         self._rules = rules
         self._clock = clock
 
@@ -68,6 +76,7 @@ class Retention:
             if len(ids) < CHUNK:
                 break
         with self._database.write() as connection:
+            self._entries.seal_old(connection)
             old = (
                 cases.c.resolved_ms < before,
                 (cases.c.text != "") | cases.c.number.is_not(None) | (cases.c.message_id.is_not(None)),
@@ -96,6 +105,8 @@ class Retention:
             mine = (decisions.c.sender_hash.in_(hashes)) | (decisions.c.recipient_hash.in_(hashes))
             rows = list(connection.execute(select(decisions).where(mine).order_by(decisions.c.decided_ms)))
             opened = list(connection.execute(select(cases).where(cases.c.number_hash.in_(hashes))))
+            listed = self._entries.named(connection, number)
+            notes = [mention.text for mention in mentions(connection, number)]
             self._audit.write(
                 connection,
                 by or "command line",
@@ -103,6 +114,8 @@ class Retention:
                 self._vault.secret_hash(number),
                 messages=len(rows),
                 cases=len(opened),
+                notes=len(notes),
+                entries=len(listed),
             )
             return {
                 "messages": [
@@ -125,10 +138,22 @@ class Retention:
                     }
                     for case in opened
                 ],
+                "list_entries": [
+                    {
+                        "list": entry.kind,
+                        "what": entry.what,
+                        "value": entry.value,
+                        "status": entry.status,
+                        "reason": entry.reason,
+                        "expires_ms": entry.expires_ms,
+                    }
+                    for entry in listed
+                ],
+                "notes": notes,
             }
 
     def erase(self, number: str, *, by: Person | None = None) -> Swept:
-        """Delete everything that is kept about a number and return how much it was."""
+        """Delete all that is kept about a number, cover it where somebody typed it, and return how much it was."""
         if by is not None:
             demand(by, "subject.manage")
         hashes = self._vault.lookups(number)
@@ -138,7 +163,15 @@ class Retention:
             gone = sum(self._drop(connection, ids[first : first + CHUNK]) for first in range(0, len(ids), CHUNK))
             opened = list(connection.execute(select(cases.c.seq).where(cases.c.number_hash.in_(hashes))).scalars())
             self._empty_cases(connection, opened)
-            found = Swept(decisions=len(ids), items=gone, cases=len(opened))
+            emptied, held = self._entries.forget(connection, number)
+            found = Swept(
+                decisions=len(ids),
+                items=gone,
+                cases=len(opened),
+                notes=cover(connection, number),
+                entries=emptied,
+                held=held,
+            )
             self._audit.write(
                 connection,
                 by or "command line",
@@ -147,6 +180,8 @@ class Retention:
                 messages=found.decisions,
                 items=found.items,
                 cases=found.cases,
+                notes=found.notes,
+                entries=found.entries,
             )
         return found
 

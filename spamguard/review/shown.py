@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, select
 
+from spamguard.core.entries import NUMBERS
 from spamguard.review.tables import decisions, items, releases, verdicts
 from spamguard.review.values import Copy, Item, Person, Status, Verdict, Why
 from spamguard.review.vault import Vault, masked
@@ -129,6 +130,17 @@ def message_of(row: Row[Any], vault: Vault) -> Message:
     if row.numbers is None:
         return message
     return msgspec.structs.replace(message, **msgspec.json.decode(vault.open(row.numbers, row.decision_id)))
+
+
+def entry_value(row: Row[Any], vault: Vault) -> str:
+    """Return what a list entry is compared with, whole; one from before entries were sealed lies as it is."""
+    return vault.open(row.sealed, f"entry {row.receipt}") if row.sealed is not None else str(row.value)
+
+
+def sealed_value(receipt: str, what: str, value: str, vault: Vault) -> dict[str, Any]:
+    """Return the columns in which a list entry keeps what it is compared with."""
+    number = value.rpartition("/")[2] if what in NUMBERS and not value.endswith("*") else ""
+    return {"value": "", "sealed": vault.seal(value, f"entry {receipt}"), "number_hash": vault.lookup(number)}
 
 
 def decision_of(row: Row[Any]) -> Decision:

@@ -134,19 +134,6 @@ class Store:
                 for why in Why
             }
 
-    def status_counts(self, who: Person) -> dict[Status, int]:
-        """Return how many items stand where, counted up to `COUNTED`."""
-        demand(who, "queue.read")
-        with self._database.read() as connection:
-            return {
-                status: connection.execute(
-                    select(func.count()).select_from(
-                        select(items.c.seq).where(items.c.status == status).limit(COUNTED).subquery()
-                    )
-                ).scalar_one()
-                for status in Status
-            }
-
     def backlog(self) -> int:
         """Return how many items nobody has read."""
         query = select(func.count()).select_from(items).where(items.c.status == Status.OPEN)

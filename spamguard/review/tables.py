@@ -250,7 +250,7 @@ entries: Final = Table(
     Column("receipt", String(16), nullable=False),
     Column("kind", String(5), nullable=False),
     Column("what", String(20), nullable=False),
-    Column("value", Text, nullable=False),
+    Column("value", Text, nullable=False),  #: empty where it is sealed; as it was proposed, from before step 0003
     Column("owner", String(60), nullable=False),
     Column("reason", Text, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
@@ -261,6 +261,9 @@ entries: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("tenant", String(200), nullable=False, server_default=""),
     Column("published_ms", BigInteger),
+    Column("sealed", LargeBinary),  #: encrypted: what is compared, a sender's or a person's number as a rule
+    Column("number_hash", String(80), nullable=False, server_default=""),
+    Index("ix_list_entries_number", "number_hash"),
 )
 
 people: Final = Table(

@@ -216,11 +216,6 @@ def _move(
     return registry.move_alias(root, alias, name, at=at, who=who, reason=reason, kind=kind, override=override)
 
 
-def login_name() -> str:
-    """Return who is at the command line."""
-    return registry.login_name()
-
-
 def alias_history(settings: Settings) -> tuple[list[registry.Move], Mapping[str, str]]:
     """Return every move of an alias, oldest first, and what each stands for now. Raises ModelRejected."""
     root = models_folder(settings)

@@ -1,7 +1,7 @@
 """Which broker holds the stream, and are its topics fit?"""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
 from spamguard.backends.kafka.broker import KafkaBroker
@@ -38,6 +38,10 @@ class OutcomeProducer:
         """Publish a batch."""
         producer = self._copies if partition.topic == self._review_topic else self._rest
         await producer.publish(partition, batch)
+
+    async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
+        """Publish decisions and dead letters together."""
+        return await self._rest.publish_each(batches)
 
     async def stop(self) -> None:
         """Flush and close both."""

@@ -1,12 +1,14 @@
 """What becomes of a batch of inbound records: which decisions, review copies and dead letters are published?
 
-The order is the promise: review copies first; a block whose copy is not acknowledged is published as an allow,
-degraded. The kill switch is looked at once more, since copies may have waited for a broker for long. Then decisions
-and dead letters, one batch a partition; the decision keeps its record's key and partition.
+The order is the promise: a block leaves behind its acknowledged review copy, and one whose copy is not acknowledged
+leaves as an allow, degraded. Whatever waits for no copy does not wait: together with the copies leave the dead letters
+and, of each partition, the decisions before its first block. When these are acknowledged, the kill switch is looked at
+once more, since copies may have waited for a broker for long, and the rest follows: of a partition, decisions leave in
+the order of their records, whose key they keep.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, NamedTuple
 
 import structlog
@@ -89,13 +91,29 @@ class DecidingHandler:
         records = [record for partition_records in batch.values() for record in partition_records]
         readable, dead = self._decode(records)
         decisions = await self._engine.judge([request for _, request in readable])
-        judged_s = self._clock.monotonic()
+        score_s = self._clock.monotonic() - started_s
         judged = [
             _Judged(record, request, decision) for (record, request), decision in zip(readable, decisions, strict=True)
         ]
-        judged = self._let_through(await self._reviewed(judged))
-        await self._publish(judged, dead)
-        self._report(judged, dead, records=len(records), score_s=judged_s - started_s)
+        ready, waiting = _parted(judged)
+        copies, uncopied = self._copies(judged)
+        (failed, ahead_ms), refused = await asyncio.gather(
+            self._published(self._decisions(ready) | self._letters(dead)), self._refused(copies)
+        )
+        _raise_for(failed)
+        if refused or uncopied:
+            count = len(uncopied) + sum(len(copies[place]) for place in refused)
+            log.error("review_unavailable", partitions=sorted(place.number for place in refused), copies=count)
+            waiting = self._without_copies(waiting, refused, uncopied)
+        waiting = self._let_through(waiting)
+        failed, behind_ms = await self._published(self._decisions(waiting))
+        _raise_for(failed)
+        waits_ms = [
+            *(ahead_ms - one.record.timestamp_ms for one in ready),
+            *(behind_ms - one.record.timestamp_ms for one in waiting),
+        ]
+        judged = ready + waiting
+        self._report(judged, dead, waits_ms, records=len(records), score_s=score_s)
         self._on_decided([one.request for one in judged], [one.decision for one in judged])
 
     def _decode(
@@ -111,15 +129,13 @@ class DecidingHandler:
             readable.append((record, Request(message, identity, record.timestamp_ms)))
         return readable, dead
 
-    async def _reviewed(self, judged: list[_Judged]) -> list[_Judged]:
-        """Return the decisions, blocks turned to allow where the review copy was not acknowledged."""
-        wanted = [one for one in judged if one.decision.review]
-        drawn = [one for one in judged if self._lot.draws(one.request.message, one.decision)] if self._lot.share else []
-        if not wanted and not drawn:
-            return judged
+    def _copies(self, judged: Sequence[_Judged]) -> tuple[dict[Partition, list[Outgoing]], set[str]]:
+        """Return the review copies by partition, and the decisions whose copy no record can hold."""
         copies: dict[Partition, list[Outgoing]] = {}
         uncopied: set[str] = set()
-        for one in (*wanted, *drawn):
+        for one in judged:
+            if not one.decision.review and not (self._lot.share and self._lot.draws(one.request.message, one.decision)):
+                continue
             place = one.record.partition
             copy = ReviewCopy(
                 decision=one.decision,
@@ -132,16 +148,16 @@ class DecidingHandler:
                 uncopied.add(one.decision.decision_id)
             else:
                 copies.setdefault(self._review_place(one), []).append(outgoing)
-        failed = await self._publish_each(copies)
-        uncopied |= {one.decision.decision_id for one in wanted if self._review_place(one) in failed}
-        if not uncopied:
-            return judged
-        log.error("review_unavailable", partitions=sorted(p.number for p in failed), copies=len(uncopied))
+        return copies, uncopied
+
+    def _without_copies(self, waiting: list[_Judged], refused: set[Partition], uncopied: set[str]) -> list[_Judged]:
+        """Return the decisions, blocks turned to allow where the review copy was not acknowledged."""
         return [
             one._replace(decision=without_review(one.decision))
-            if one.decision.action is Action.BLOCK and one.decision.decision_id in uncopied
+            if one.decision.action is Action.BLOCK
+            and (one.decision.decision_id in uncopied or self._review_place(one) in refused)
             else one
-            for one in judged
+            for one in waiting
         ]
 
     def _let_through(self, judged: list[_Judged]) -> list[_Judged]:
@@ -156,31 +172,38 @@ class DecidingHandler:
     def _review_place(self, one: _Judged) -> Partition:
         return Partition(self._topics.review, one.record.partition.number % self._topics.review_partitions)
 
-    async def _publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> set[Partition]:
-        """Publish all and return the partitions that did not acknowledge."""
-        outcomes = await asyncio.gather(
-            *(self._producer.publish(partition, batch) for partition, batch in batches.items()), return_exceptions=True
-        )
-        failed = set()
-        for partition, outcome in zip(batches, outcomes, strict=True):
-            if isinstance(outcome, PublishFailed):
-                failed.add(partition)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        return failed
+    def _place(self, one: _Judged) -> Partition:
+        return Partition(self._topics.decisions, one.record.partition.number)
 
-    async def _publish(self, judged: Sequence[_Judged], dead: Sequence[tuple[Record, DeadReason]]) -> None:
+    def _decisions(self, judged: Sequence[_Judged]) -> dict[Partition, list[Outgoing]]:
         outgoing: dict[Partition, list[Outgoing]] = {}
         for one in judged:
-            target = Partition(self._topics.decisions, one.record.partition.number)
-            outgoing.setdefault(target, []).append(Outgoing(key=one.record.key, value=encode(one.decision)))
+            outgoing.setdefault(self._place(one), []).append(Outgoing(key=one.record.key, value=encode(one.decision)))
+        return outgoing
+
+    def _letters(self, dead: Sequence[tuple[Record, DeadReason]]) -> dict[Partition, list[Outgoing]]:
+        outgoing: dict[Partition, list[Outgoing]] = {}
         for record, reason in dead:
             target = Partition(self._topics.dead_letter, record.partition.number % self._topics.dead_letter_partitions)
             letter = self._letter(record, reason)
             outgoing.setdefault(target, []).append(Outgoing(key=record.key, value=encode(letter)))
-        failed = await self._publish_each(outgoing)
-        if failed:
-            raise PublishFailed(topic=", ".join(sorted({p.topic for p in failed})), detail="no acknowledgement")
+        return outgoing
+
+    async def _published(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> tuple[Set[Partition], float]:
+        """Publish decisions and dead letters; return what was not acknowledged, and when the rest was, in epoch ms."""
+        failed = await self._producer.publish_each(batches) if batches else frozenset[Partition]()
+        return failed, self._clock.now() * 1000
+
+    async def _refused(self, copies: Mapping[Partition, Sequence[Outgoing]]) -> set[Partition]:
+        """Publish review copies, each partition by itself, and return those that did not acknowledge."""
+        outcomes = await asyncio.gather(*map(self._producer.publish, copies, copies.values()), return_exceptions=True)
+        refused = set()
+        for place, outcome in zip(copies, outcomes, strict=True):
+            if isinstance(outcome, PublishFailed):
+                refused.add(place)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return refused
 
     def _letter(self, record: Record, reason: DeadReason) -> DeadLetter:
         return DeadLetter(
@@ -193,10 +216,15 @@ class DecidingHandler:
         )
 
     def _report(
-        self, judged: Sequence[_Judged], dead: Sequence[tuple[Record, DeadReason]], *, records: int, score_s: float
+        self,
+        judged: Sequence[_Judged],
+        dead: Sequence[tuple[Record, DeadReason]],
+        waits_ms: Sequence[float],
+        *,
+        records: int,
+        score_s: float,
     ) -> None:
         """Count a batch whose outcome is acknowledged."""
-        now_ms = self._clock.now() * 1000
         counted: dict[tuple[str, str, str], int] = {}
         for one in judged:
             decision = one.decision
@@ -228,5 +256,22 @@ class DecidingHandler:
         self._metrics.observe("spamguard_batch_messages", [records])
         if judged:
             self._metrics.observe("spamguard_scoring_seconds", [score_s / len(judged)])
-            waits = [max(0.0, now_ms - one.record.timestamp_ms) / 1000 for one in judged]
-            self._metrics.observe("spamguard_consume_to_publish_seconds", waits)
+            self._metrics.observe("spamguard_consume_to_publish_seconds", [max(0.0, ms) / 1000 for ms in waits_ms])
+
+
+def _parted(judged: Sequence[_Judged]) -> tuple[list[_Judged], list[_Judged]]:
+    """Return what waits for no review copy, and of each partition its first block with all that stand behind it."""
+    ready: list[_Judged] = []
+    waiting: list[_Judged] = []
+    held: set[Partition] = set()
+    for one in judged:
+        if one.decision.action is Action.BLOCK:
+            held.add(one.record.partition)
+        (waiting if one.record.partition in held else ready).append(one)
+    return ready, waiting
+
+
+def _raise_for(failed: Set[Partition]) -> None:
+    """Raise PublishFailed when there is any."""
+    if failed:
+        raise PublishFailed(topic=", ".join(sorted({place.topic for place in failed})), detail="no acknowledgement")

@@ -14,6 +14,7 @@ decisions carry the same ids.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -31,6 +32,9 @@ Batch = Mapping[Partition, Sequence[Record]]
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 POLL_TIMEOUT_S: Final = 0.5
 COMMIT_TIMEOUT_S: Final = 5.0
+#: Between two commits, unless partitions move or the loop stops. A commit costs as much as the publication of a small
+#: batch; a process that is killed has so much more to do again.
+COMMIT_EVERY_S: Final = 0.1
 LAG_EVERY_S: Final = 1.0
 #: How long nobody polls before the partitions are paused. A batch takes a tenth of a second: pausing for each would
 #: cost a fetch every time, while the group gives a member that does not poll twice the rebalance timeout.
@@ -75,6 +79,7 @@ class StreamLoop:
         if self._running and not self._stop.is_set():
             self._patience.reschedule(asyncio.get_running_loop().time() + STOP_GRACE_S)
         self._stop.set()
+        self._ahead.end()
 
     async def run(self) -> None:
         """Join the group and handle records until stopped. Raises BrokerUnavailable or TopicUnfit at the start."""
@@ -135,18 +140,13 @@ class StreamLoop:
 
     async def _turns(self, fetching: asyncio.Task[None]) -> None:
         """Handle what was fetched until stopped; ends with the error of the fetching when that fails."""
-        stopping = asyncio.create_task(self._stop.wait())
-        try:
-            while not self._stop.is_set():
-                coming = asyncio.create_task(self._ahead.came.wait())
-                await asyncio.wait((coming, stopping, fetching), return_when=asyncio.FIRST_COMPLETED)
-                coming.cancel()
-                if fetching.done():
-                    fetching.result()
-                await self._turn()
-            await self._commits.settled()
-        finally:
-            stopping.cancel()
+        fetching.add_done_callback(lambda _: self._ahead.end())
+        while not self._stop.is_set():
+            await self._ahead.came.wait()
+            if fetching.done():
+                fetching.result()
+            await self._turn()
+        await self._commits.settled()
 
     async def _turn(self) -> None:
         """Handle all that was fetched, if anything was, and let it be committed."""
@@ -206,12 +206,13 @@ class StreamLoop:
 
 
 class _Commits:
-    """Commits behind the work: at most one is under way, and the next takes all that was handled meanwhile."""
+    """Commits behind the work: one at a time and not too often, and each takes all that was handled meanwhile."""
 
     def __init__(self, consumer: Consumer, metrics: Metrics) -> None:
         self._consumer = consumer
         self._metrics = metrics
         self._due: dict[Partition, int] = {}
+        self._hurry = asyncio.Event()
         self._committing: asyncio.Task[None] | None = None
 
     def due(self, batch: Batch) -> None:
@@ -224,9 +225,11 @@ class _Commits:
             self._committing = asyncio.create_task(self._commit_all())
 
     async def settled(self) -> None:
-        """Return when nothing is due and nothing under way; the time limit of a commit bounds it."""
+        """Commit at once, and return when nothing is due and nothing under way; a commit's time limit bounds it."""
         if self._committing is not None:
+            self._hurry.set()
             await asyncio.wait((self._committing,))
+            self._hurry.clear()
 
     def give_up(self) -> None:
         """Commit nothing more; what is not committed will be read again."""
@@ -245,6 +248,9 @@ class _Commits:
                 # The next commit covers this one; should the process die first, the records are read again.
                 self._metrics.count("spamguard_broker_errors_total", operation="commit")
                 log.warning("commit_unanswered", error=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(COMMIT_EVERY_S):
+                    await self._hurry.wait()
 
 
 class _Ahead:
@@ -255,8 +261,9 @@ class _Ahead:
         self._records: dict[Partition, list[Record]] = {}
         self._roomy = asyncio.Event()
         self._roomy.set()
+        self._ended = False
         self.count = 0
-        self.came = asyncio.Event()  #: set while there is something to take
+        self.came = asyncio.Event()  #: set while there is something to take, or nothing more is to come
 
     @property
     def room(self) -> int:
@@ -270,6 +277,8 @@ class _Ahead:
 
     async def has_room(self, patience_s: float) -> bool:
         """Return True as soon as there is room, False when there is none for so long."""
+        if not self.full:
+            return True
         try:
             async with asyncio.timeout(patience_s):
                 await self._roomy.wait()
@@ -294,8 +303,13 @@ class _Ahead:
         """Forget everything."""
         self.take()
 
+    def end(self) -> None:
+        """Keep nobody waiting any more."""
+        self._ended = True
+        self._note()
+
     def _note(self) -> None:
-        for event, holds in ((self.came, self.count > 0), (self._roomy, 2 * self.count < self._most)):
+        for event, holds in ((self.came, self._ended or self.count > 0), (self._roomy, 2 * self.count < self._most)):
             if holds:
                 event.set()
             else:

@@ -3,9 +3,9 @@
     python tests/bench/budget.py             # on a real Kafka; part of `make bench`
 
 The real worker runs in this process on a filled topic, with a stopwatch around each stage. Fetching goes on beside the
-rest, ahead of the batch in hand; decode, judge, publish, metrics and commit follow one another and add up to about the
-wall time. Work of the Kafka client in the background (fetching, heartbeats) falls into whatever stage waits at that
-moment. Judging is timed inside, on its own thread; encoding stands within the stages that publish and is taken out.
+rest, ahead of the batch in hand, and so do commits, behind it: both mostly wait. Decode, judge, build, produce and
+metrics follow one another and add up to about the wall time. Work of the Kafka client in the background (fetching,
+heartbeats) falls into whatever stage waits at that moment. Judging is timed inside, on its own thread.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from spamguard.core import decide, features
 from spamguard.core.scorer import LinearReading, LinearScorer
 from spamguard.engine.filter import LiveFilter
 from spamguard.service import process
+from spamguard.service.streams import OutcomeProducer
 from spamguard.service.worker import Worker
 from spamguard.stream import deciding
 
@@ -43,12 +44,12 @@ INSIDE: Final = {
     "clues and category": "judge",
     "guards": "judge",
     "policy": "judge",
-    "encode": "build and publish",
-    "produce: wait for acknowledgements": "build and publish",
+    "encode": "build",
 }
 ORDER: Final = (
-    "fetch", "decode", "judge", "normalise", "tokenise", "features and score", "guards", "clues and category", "policy",
-    "build and publish", "encode", "produce: wait for acknowledgements", "metrics", "commit",
+    "fetch, beside the others", "decode", "judge", "normalise", "tokenise", "features and score", "guards",
+    "clues and category", "policy", "build", "encode", "produce: wait for acknowledgements", "metrics",
+    "commit, beside the others",
 )  # fmt: skip
 
 
@@ -90,6 +91,8 @@ class Stopwatch:
         handler = deciding.DecidingHandler
         plain: list[tuple[Any, str, str]] = [
             (handler, "_decode", "decode"),
+            (handler, "_copies", "build"),
+            (handler, "_decisions", "build"),
             (handler, "_report", "metrics"),
             (deciding, "encode", "encode"),
             (decide, "normalize_batch", "normalise"),
@@ -100,12 +103,10 @@ class Stopwatch:
             (decide, "rule", "policy"),
         ]
         waiting: list[tuple[Any, str, str]] = [
-            (KafkaConsumer, "poll", "fetch"),
-            (KafkaConsumer, "commit", "commit"),
+            (KafkaConsumer, "poll", "fetch, beside the others"),
+            (KafkaConsumer, "commit", "commit, beside the others"),
             (LiveFilter, "judge", "judge"),
-            (handler, "_reviewed", "build and publish"),
-            (handler, "_publish", "build and publish"),
-            (handler, "_publish_each", "produce: wait for acknowledgements"),
+            (OutcomeProducer, "publish_each", "produce: wait for acknowledgements"),
         ]
         with ExitStack() as stack:
             for owner, name, stage in plain:
@@ -165,7 +166,6 @@ async def rounds(brokers: str, folder: Path, count: int, number: int) -> list[st
         figures = [stages.get(stage, 0.0) for stages, _, _ in found]
         name = f"{stage}: the rest" if stage in INSIDE.values() else stage
         name = f"· {name}" if stage in INSIDE else name
-        name = "fetch, beside the others" if stage == "fetch" else name
         middle = statistics.median(figures)
         lines.append(f"| {name} | {middle:.1f} | {min(figures):.1f}–{max(figures):.1f} | {middle / wall_us:.0%} |")
     processor = statistics.median(spent for _, _, spent in found)

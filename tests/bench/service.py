@@ -214,6 +214,17 @@ class Bench:
         with self.running(command, dict(os.environ)):
             return await self.rate(decisions, count)
 
+    async def bare_answers(self, rate: float, seconds: float) -> dict[str, Any]:
+        """Return what the load generator reports at a pace of a service that reads and judges nothing."""
+        inbound, decisions = self.unique("bench.inbound"), self.unique("bench.decisions")
+        await self.topics(inbound, decisions)
+        environment = self.environment(inbound, decisions, self.unique("group"))
+        log = self.folder / f"process-{self._names + 1}.log"
+        with self.running([str(HERE / "bare_answers.py")], environment):
+            await serving(log)
+            await self._loadgen(environment, rate, 3.0)
+            return await self._loadgen(environment, rate, seconds)
+
     async def steady(self, rate: float, seconds: float, *, code: str = _SERVE) -> dict[str, Any]:
         """Return what the load generator reports of a worker at a pace, and the worker's own histogram."""
         inbound, decisions = self.unique("bench.inbound"), self.unique("bench.decisions")
@@ -347,7 +358,10 @@ async def latency(bench: Bench, most: float, figures: dict[str, float], *, quick
     for pace in (float(STEADY_RATE), most / 2):
         progress(f"latency at {pace:,.0f} messages a second")
         reports: dict[float, list[dict[str, Any]]] = {interval: [] for interval in SWITCH_INTERVALS_S}
+        bare: list[dict[str, Any]] = []
         for _ in range(rounds):
+            if pace == STEADY_RATE:
+                bare.append(await bench.bare_answers(pace, seconds))
             for interval in SWITCH_INTERVALS_S:
                 code = _SERVE_SWITCHING.format(interval)
                 reports[interval].append(await bench.steady(pace, seconds, code=code))
@@ -360,12 +374,20 @@ async def latency(bench: Bench, most: float, figures: dict[str, float], *, quick
             cells[0] += f" ({spread(seen[0], '.1f')} / {spread(seen[1], '.1f')})"
             lost = sum(report["lost"] for report in found)
             rows.append(f"| {pace:,.0f}/s | {interval * 1000:g} ms | {cells[0]} | {cells[1]} | {lost} |")
+        if bare:
+            seen = [[report["latency_ms"][part] for report in bare] for part in ("p50", "p99")]
+            cell = " / ".join(f"{statistics.median(part):.1f}" for part in seen)
+            cell += f" ({spread(seen[0], '.1f')} / {spread(seen[1], '.1f')})"
+            lost = sum(report["lost"] for report in bare)
+            rows.append(f"| {pace:,.0f}/s | nothing is judged | {cell} | – | {lost} |")
     return [
         "## Latency at a steady pace",
         f"One worker, {seconds:g} s a round, {rounds} rounds, taking turns. The load generator measures from handing a "
         "message to its producer until its decision is read by its own consumer; the worker's histogram "
         "(`spamguard_consume_to_publish_seconds`, within its buckets) from the inbound record's timestamp to the "
-        "acknowledged decision. The second pace is half of what one worker did above.",
+        "acknowledged decision. What Kafka, its clients and the generator take by themselves is in the row in which "
+        "nothing is judged: bare aiokafka that answers each batch with allows. The second pace is half of what one "
+        "worker did above.",
         "\n".join(rows),
     ]
 

@@ -145,6 +145,26 @@ async def test_what_is_published_comes_back_in_order_with_key_partition_and_time
             assert all(before_ms <= record.timestamp_ms <= after_ms for record in mine)
 
 
+@pytest.mark.parametrize("patience_s", [None, 5.0])
+async def test_what_is_published_together_is_all_there_and_in_order_but_for_the_partitions_that_are_named(
+    broker: Broker, topic: str, patience_s: float | None
+) -> None:
+    async with Cast(broker, topic) as cast:
+        await cast.topics(3)
+        batches = {cast.place(n): [outgoing(f"{n}-{place}") for place in range(50)] for n in (2, 0, 9, 1)}
+        producer = broker.producer(patience_s=patience_s)
+        await producer.start()
+        assert await producer.publish_each(batches) == {cast.place(9)}
+        assert not await producer.publish_each({cast.place(1): [outgoing("1-50"), outgoing("1-" + "x" * 400_000)]})
+        assert not await producer.publish_each({cast.place(1): [outgoing("1-" + "y" * 400_000)] * 2})
+        await producer.stop()
+        records = await (await cast.member(topic)).read(154)
+        for number in range(3):
+            mine = values([record for record in records if record.partition == cast.place(number)])
+            assert mine[:50] == [f"{number}-{place}" for place in range(50)]
+            assert [value[:4] for value in mine[50:]] == (["1-50", "1-xx", "1-yy", "1-yy"] if number == 1 else [])
+
+
 async def test_a_record_may_lack_its_key_or_its_value(broker: Broker, topic: str) -> None:
     async with Cast(broker, topic) as cast:
         await cast.topics(1)

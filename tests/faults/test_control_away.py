@@ -6,7 +6,6 @@ These tests break the broker, so they start one of their own.
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,22 +13,10 @@ import pytest
 
 from spamguard.types import Outgoing
 from tests.cast import LOTTERY
-from tests.components import kafka_launcher, missing
 from tests.integration.serving import Names, Serving, awake, create, kafka_broker, publish, read
 from tests.integration.test_kafka_control import settings, spamguard
 
 OBEY_S: Final = 2.0
-
-
-@pytest.fixture
-def node() -> Iterator[Any]:
-    """A Kafka that the test may break."""
-    launcher = kafka_launcher()
-    reason = launcher.available()
-    if reason is not None:
-        missing("kafka", f"real Kafka: {reason.rstrip('.')}", enable="make kafka-jars")
-    with launcher.KafkaNode() as node:
-        yield node
 
 
 def lotteries(name: str, count: int = 20) -> dict[int, list[Outgoing]]:

@@ -5,7 +5,7 @@ These tests break the broker, so they start one of their own.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,22 +19,10 @@ from spamguard.backends.kafka.consumer import KafkaConsumer
 from spamguard.backends.kafka.producer import KafkaProducer
 from spamguard.errors import BrokerUnavailable, PublishFailed
 from spamguard.types import Outgoing, Partition
-from tests.components import kafka_launcher, missing
 from tests.integration.serving import Names, Serving, awake, create, publish, read, spread, varied
 
 #: A stop has at most four steps.
 STOP_S: Final = 4 * connection.STOP_TIMEOUT_S
-
-
-@pytest.fixture
-def node() -> Iterator[Any]:
-    """A Kafka that the test may break."""
-    launcher = kafka_launcher()
-    reason = launcher.available()
-    if reason is not None:
-        missing("kafka", f"real Kafka: {reason.rstrip('.')}", enable="make kafka-jars")
-    with launcher.KafkaNode() as node:
-        yield node
 
 
 @asynccontextmanager

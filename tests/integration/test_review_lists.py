@@ -13,8 +13,8 @@ import pytest
 from spamguard import config
 from spamguard.backends.memory import MemoryBroker
 from spamguard.config import Settings
-from spamguard.review.cases import NewEntry
 from spamguard.review.desk import Desk
+from spamguard.review.entries import NewEntry
 from spamguard.review.outbox import list_id
 from spamguard.review.values import CaseKind, ListKind, Outcome, Role
 from spamguard.service import listing, streams
@@ -72,7 +72,7 @@ async def test_entries_of_cases_reach_a_worker_and_leave_it(
         case = desk.cases.open(rui, kind=CaseKind.QUESTION, text=value, tenant="acme")
         entry = NewEntry(kind=kind, what=what, value=value, owner="ops", reason="a wave", expires_ms=soon)
         desk.cases.resolve(rui, case.receipt, Outcome.LIST_ENTRY, "listed", entry=entry)
-        newest = desk.cases.entries(rui)[0]
+        newest = desk.entries.all(rui)[0]
         return newest.id, list_id(case.receipt, newest.id)
 
     traffic = Traffic(broker)
@@ -93,15 +93,15 @@ async def test_entries_of_cases_reach_a_worker_and_leave_it(
         account = {"sender": "10690001", "account": "acc-7"}
         await until(lambda: desk.outbox.waiting() == 0)
         assert live() == 1, "one person is not enough for an account"
-        desk.cases.approve(lee, allowed)
+        desk.entries.approve(lee, allowed)
         await until(lambda: live() == 2)
         assert await ruled(PHISHING, tenant="acme", **account) == ("list_allow", its_other_id)
         assert await ruled(PHISHING, tenant="other", **account) == ("spam_score", None)
 
-        desk.cases.withdraw(ada, blocked)
+        desk.entries.withdraw(ada, blocked)
         await until(lambda: live() == 1)
         assert (await ruled(MUM, sender="+8613900001234"))[0] == "ham_score"
-    assert all(entry.published_ms for entry in desk.cases.entries(rui))
+    assert all(entry.published_ms for entry in desk.entries.all(rui))
     ledger = await listing.read_topic(settings, broker=broker)
     [change] = ledger.changes.values()
     assert change.entry is not None

@@ -35,7 +35,7 @@ def coming(site: Site, door: Door, name: str) -> Iterator[httpx.Client]:
         with site.visitor(name) as client:
             yield client
         return
-    token = site.desk.people.api_token(f"{name}-program", ROLES[name], by=site.people["ada"])
+    token = site.desk.tokens.add(f"{name}-program", ROLES[name], by=site.people["ada"])
     with site.anybody(Authorization=f"Bearer {token}") as client:
         yield client
 
@@ -77,7 +77,7 @@ def test_nobody_gets_through_a_door_without_a_login(site: Site) -> None:
 
 
 def test_a_browser_cookie_opens_no_door_of_the_api_and_a_token_none_of_the_pages(site: Site) -> None:
-    token = site.desk.people.api_token("calls", Role.LEAD, by=site.people["ada"])
+    token = site.desk.tokens.add("calls", Role.LEAD, by=site.people["ada"])
     with site.visitor("ada") as client:
         assert client.post("/api/v1/cases", json={"kind": "question", "text": "x"}).status_code == 401
     with site.anybody(Authorization=f"Bearer {token}") as client:
@@ -332,14 +332,14 @@ def test_everybody_sees_the_pages_of_their_role(site: Site) -> None:
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"kind": "nonsense"}', '{"kind": "question", "more": 1}', "", "\xff"])
 def test_the_api_says_what_it_cannot_read(site: Site, broken: str) -> None:
-    token = site.desk.people.api_token("calls", Role.AGENT, by=site.people["ada"])
+    token = site.desk.tokens.add("calls", Role.AGENT, by=site.people["ada"])
     with site.anybody(Authorization=f"Bearer {token}") as client:
         answer = client.post("/api/v1/cases", content=broken.encode())
         assert answer.status_code == 400 and answer.json()["error"]
 
 
 def test_the_call_centre_opens_a_case_and_hears_how_it_ended(site: Site) -> None:
-    token = site.desk.people.api_token("calls", Role.AGENT, by=site.people["ada"])
+    token = site.desk.tokens.add("calls", Role.AGENT, by=site.people["ada"])
     with site.anybody(Authorization=f"Bearer {token}") as client:
         opened = client.post("/api/v1/cases", json={"kind": "missing", "text": BANK_CODE, "note": "third call"})
         assert opened.status_code == 201
@@ -354,7 +354,7 @@ def test_the_call_centre_opens_a_case_and_hears_how_it_ended(site: Site) -> None
         assert client.post(f"/api/v1/cases/{receipt}/satisfaction", json={"satisfaction": 5}).status_code == 200
         assert client.post(f"/api/v1/cases/{receipt}/satisfaction", json={"satisfaction": 9}).status_code == 400
         assert LOTTERY not in opened.text
-    site.desk.people.revoke_token("calls", by=site.people["ada"])
+    site.desk.tokens.revoke("calls", by=site.people["ada"])
     assert httpx.get(f"{site.url}/api/v1/cases/1", headers={"Authorization": f"Bearer {token}"}).status_code == 401
 
 

@@ -281,7 +281,7 @@ def worked_at(site: Site) -> list[str]:
     waiting = desk.cases.open(people["ann"], kind=CaseKind.UNWANTED, text=PHISHING, note="the third this week")
     answered = desk.cases.open(people["ann"], kind=CaseKind.MISSING, text=BANK_CODE)
     desk.cases.resolve(people["rui"], answered.receipt, Outcome.EXPLANATION, "It was delivered after all.")
-    desk.people.api_token("calls", by=people["ada"])
+    desk.tokens.add("calls", by=people["ada"])
     return [
         "/login", "/receipt", "/queue", "/queue?why=random", f"/items/{invoice.id}", "/cases", "/cases/new",
         f"/cases/{waiting.receipt}", f"/cases/{answered.receipt}", "/entries", "/figures", "/report", "/people",

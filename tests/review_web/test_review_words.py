@@ -12,9 +12,20 @@ import pytest
 import spamguard.review
 from spamguard.errors import Conflict, NotThere, ReviewInvalid
 from spamguard.review.access import PERMISSIONS
-from spamguard.review.cases import MATCHES
-from spamguard.review.values import CaseKind, CaseStatus, EntryStatus, Label, ListKind, Outcome, Role, Status, Why
-from spamguard.review.web import marks
+from spamguard.review.entries import MATCHES
+from spamguard.review.values import (
+    AuditRow,
+    CaseKind,
+    CaseStatus,
+    EntryStatus,
+    Label,
+    ListKind,
+    Outcome,
+    Role,
+    Status,
+    Why,
+)
+from spamguard.review.web import deeds, marks
 from spamguard.review.web.doors import DOORS
 from spamguard.review.web.visit import ours
 from spamguard.review.web.words import LANGUAGES, catalogue, preferred, speaker, told
@@ -86,6 +97,45 @@ def test_every_refusal_of_the_desk_has_a_key_whose_phrase_says_the_same() -> Non
             if isinstance(detail, ast.Constant) and name != "refusal.satisfaction":
                 assert english[name] == detail.value
     assert used == {key for key in english if key.startswith("refusal.")}
+
+
+def test_all_that_is_written_to_the_audit_log_has_its_phrase() -> None:
+    actions, details = set(), set()
+    for path in REVIEW.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            owner = node.func.value
+            if not (isinstance(owner, ast.Attribute) and owner.attr == "_audit" and node.func.attr in ("write", "saw")):
+                continue
+            action = node.args[2 if node.func.attr == "write" else 1]
+            if isinstance(action, ast.JoinedStr):
+                actions |= {f"entry.{status}" for status in (EntryStatus.ACTIVE, EntryStatus.REFUSED)}
+            else:
+                actions.add(ast.literal_eval(action))
+            details |= {keyword.arg for keyword in node.keywords}
+    assert len(actions) > 20
+    phrases = catalogue("zh")
+    assert not [action for action in actions if f"audit.action.{action}" not in phrases]
+    assert not [name for name in details if f"audit.detail.{name}" not in phrases]
+    unsaid = [key.removeprefix("audit.action.") for key in phrases if key.startswith("audit.action.")]
+    assert not set(unsaid) - actions
+
+
+def test_a_row_of_the_audit_log_reads_in_the_visitors_language_and_an_unknown_code_as_it_is() -> None:
+    def row(who: str, action: str, target: str = "", **detail: object) -> AuditRow:
+        return AuditRow(seq=1, at_ms=0, who=who, action=action, target=target, detail=detail, hash="")
+
+    say = speaker("zh")
+    assert deeds.told(say, row("ada", "people.add", "rui", role="reviewer")) == (
+        "ada", "新增账号", "rui", (("角色", "复核员"),),
+    )  # fmt: skip
+    opened = deeds.told(say, row("ann", "case.open", "4111111111111111", kind="missing", linked=True))
+    assert opened.details == (("种类", say("case.kind.missing")), ("已关联短信", "是"))
+    assert deeds.told(say, row("?", "login.refused")).who == "未登录"
+    assert deeds.told(say, row("lee", "figures.export", "model")).target == say("by.model")
+    assert deeds.told(say, row("lee", "case.assign", "4111111111111111", to=None)).details == (("交给", "无"),)
+    assert deeds.told(say, row("x", "item.melted", "i-1", warmth=3)) == ("x", "item.melted", "i-1", (("warmth", "3"),))
 
 
 def test_a_refusal_is_said_in_the_visitors_language() -> None:

@@ -49,7 +49,7 @@ def main() -> int:
     wanted = sorted({*calm.tolist(), *(place for places in foreign.values() for place in places)})
     seen = Features([rows[place] for place in wanted])
     at = {place: number for number, place in enumerate(wanted)}
-    half = np.array([fold_of(rows[place].group, 2, 7) == 0 for place in calm])
+    half = np.array([fold_of(rows[place].group, 2, 7) == 0 for place in calm.tolist()])
     then, later = calm[half], calm[~half]
     reference = seen.tally([at[p] for p in rng.choice(then, size=20_000, p=_share(weights[then])).tolist()])
 

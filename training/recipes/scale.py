@@ -1,6 +1,6 @@
 """How do time and memory of one training fit grow with the number of messages?
 
-    python training/recipes/scale.py [sizes …]                # measure, each size in a process of its own
+    python training/recipes/scale.py [svm|logistic] [sizes …]  # measure, each size in a process of its own
     python training/recipes/scale.py --growth <corpora>       # does the invented vocabulary grow as the corpora's does?
     python training/recipes/scale.py --draw                   # docs/scale.svg from what was measured
 
@@ -8,8 +8,9 @@ Seeded messages, written to disk and read from there as a corpus is. They are ma
 one that was said before, the more often said the likelier, or a new one of jieba's words, of which some are names no
 dictionary holds (a Pitman-Yor process for spam, one for ham, one for both): the vocabulary never stops growing, and
 words stand beside each other as they stood before. Groups of near-duplicates share most of their phrases; one label in
-fifty is wrong. One fit is: rows read, normalised, features learnt and weighed, one classifier on all rows. Memory is
-that of all its processes together, looked at ten times a second.
+fifty is wrong. One fit is: rows read, normalised, features learnt and weighed, the copies weighed that the shipped
+recipe trains on as well, one classifier on all of it. Memory is that of all its processes together, looked at ten times
+a second; the rows and texts in a temporary file are not in it.
 """
 
 import json
@@ -26,8 +27,9 @@ from typing import Any, Final
 
 import jieba
 import numpy as np
-from spamguard_training.corpus import corpus_paths, read_corpus, read_rows
-from spamguard_training.fit import normalized, prepare
+from spamguard_training.corpus import corpus_paths, read_corpus
+from spamguard_training.fit import normalized, prepare, teach
+from spamguard_training.newton import LOSSES
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard_training.recipe import read_recipe
 
@@ -105,12 +107,13 @@ def messages(size: int, seed: int = 0) -> Iterator[dict[str, Any]]:
         own = spam if is_spam else ham
         body = [(own if rng.random() < 0.6 else shared).say() for _ in range(rng.randint(2, 17))]
         label = "spam" if is_spam != (rng.random() < 0.02) else "ham"
+        kind = "personal" if label == "ham" and not is_spam else None  # what padding is taken from
         for _ in range(min(rng.choice(COPIES), size - number)):
             if rng.random() < 0.5:
                 body[rng.randrange(len(body))] = own.say()
             text = "".join(phrase + rng.choice(_MARKS) for phrase in body) + rng.choice(_ENDS)
             text += str(rng.randint(0, 10 ** rng.randint(1, 11))) if rng.random() < 0.6 else ""
-            yield {"text": text, "label": label, "group": f"g{group}", "source": "scale"}
+            yield {"text": text, "label": label, "group": f"g{group}", "source": "scale", "category": kind}
             number += 1
 
 
@@ -138,7 +141,7 @@ def compare(folder: Path) -> None:
     groups = sorted({row.group for row in rows})
     random.Random(0).shuffle(groups)
     order = {group: place for place, group in enumerate(groups)}
-    rows.sort(key=lambda row: order[row.group])
+    rows = sorted(rows, key=lambda row: order[row.group])
     real = [row.text for row in rows], [row.group for row in rows]
     made = list(messages(GROWTH[-1]))
     invented = [row["text"] for row in made], [row["group"] for row in made]
@@ -172,27 +175,28 @@ class Watch:
         print(name, self.found[f"{name}_s"], file=sys.stderr, flush=True)
 
 
-def one(path: Path) -> None:
-    """Fit on a file's rows once and print what it took."""
+def one(path: Path, name: str) -> None:
+    """Fit the features and one classifier on a file's rows and print what it took."""
     recipe = read_recipe(RECIPE)
     watch = Watch()
-    rows = read_rows(path)
+    rows, _ = read_corpus([path])
     watch.stage("read")
     data = prepare(rows, recipe)
     watch.stage("normalise")
-    union = feature_union(recipe.view_list(), None, recipe.least_groups)
-    matrix = fit_features(union, data.texts, data.groups)
+    union, taught = teach(data, np.arange(len(rows)), recipe)
     watch.stage("features")
-    chosen = recipe.candidates[0]
-    model = classifier(chosen.classifier, chosen.strength).fit(matrix, data.spam, sample_weight=data.weights)
+    [chosen] = (one for one in recipe.candidates if one.classifier == name)
+    model = classifier(name, chosen.strength).fit(taught.blocks, taught.spam, taught.weights)
     watch.stage("classifier")
     found = {
         "rows": len(data.rows),
         "groups": int(data.groups.max()) + 1,
         "distinct": sum(steps.named_steps["counts"].distinct_ for _, steps in union.transformer_list),
-        "features": matrix.shape[1],
-        "values": int(matrix.nnz),
-        "iterations": model.products_,
+        "classifier": name,
+        "taught": sum(block.shape[0] for block in taught.blocks),
+        "features": taught.blocks[0].shape[1],
+        "values": sum(int(block.nnz) for block in taught.blocks),
+        "products": model.products_,
         **watch.found,
         "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
@@ -215,14 +219,16 @@ def _resident_mb(root: int) -> float:
     return sum(resident.get(process, 0) for process in family) * resource.getpagesize() / 1024**2
 
 
-def measure(size: int) -> dict[str, Any]:
+def measure(size: int, name: str) -> dict[str, Any]:
     """Return what one fit on so many messages takes, in a fresh process."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "rows.jsonl"
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in messages(size))
         load, began, peak = [os.getloadavg()[0]], time.perf_counter(), 0.0
-        with subprocess.Popen([sys.executable, __file__, "--one", str(path)], stdout=subprocess.PIPE, text=True) as ran:
+        with subprocess.Popen(
+            [sys.executable, __file__, "--one", str(path), name], stdout=subprocess.PIPE, text=True
+        ) as ran:
             while ran.poll() is None:
                 peak = max(peak, _resident_mb(ran.pid))
                 time.sleep(0.1)
@@ -264,7 +270,7 @@ def draw() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Measure each size in a process of its own."""
     if arguments and arguments[0] == "--one":
-        one(Path(arguments[1]))
+        one(Path(arguments[1]), arguments[2])
         return 0
     if arguments and arguments[0] == "--growth":
         compare(Path(arguments[1]))
@@ -272,20 +278,25 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "--draw":
         draw()
         return 0
+    name = "svm"
+    if arguments and arguments[0] in LOSSES:
+        name, *arguments = arguments
     print(
-        "| messages | groups | distinct n-grams | features | values | reading | normalising | features learnt "
-        "| classifier (steps) | all | processor | memory | load |\n" + "|---" * 13 + "|"
+        "| messages | groups | with copies | distinct n-grams | features | values "
+        f"| read | normalised | features learnt | {name} (products) | all | processor | memory | load |\n"
+        + "|---" * 14
+        + "|"
     )
     for size in [int(argument) for argument in arguments] or SIZES:
-        found = measure(size)
+        found = measure(size, name)
         with MEASURED.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found) + "\n")
-        processor = sum(value for name, value in found.items() if name.endswith("_cpu_s"))
+        processor = sum(value for key, value in found.items() if key.endswith("_cpu_s"))
         print(
-            f"| {found['rows']:,} | {found['groups']:,} | {found['distinct']:,} | {found['features']:,} "
-            f"| {found['values']:,} | {found['read_s']} s | {found['normalise_s']} s | {found['features_s']} s "
-            f"| {found['classifier_s']} s ({found['iterations']}) | {found['total_s']} s | {processor:.0f} s "
-            f"| {found['peak_mb']:,} MB | {found['load'][0]:.1f}–{found['load'][1]:.1f} |",
+            f"| {found['rows']:,} | {found['groups']:,} | {found['taught']:,} | {found['distinct']:,} "
+            f"| {found['features']:,} | {found['values']:,} | {found['read_s']} s | {found['normalise_s']} s "
+            f"| {found['features_s']} s | {found['classifier_s']} s ({found['products']}) | {found['total_s']} s "
+            f"| {processor:.0f} s | {found['peak_mb']:,} MB | {found['load'][0]:.1f}–{found['load'][1]:.1f} |",
             flush=True,
         )
     return 0

@@ -23,7 +23,7 @@ from spamguard.errors import DataError, GateClosed, ModelNotFound
 from spamguard_training import sheet
 from spamguard_training.compare import Compared, Contender, contender
 from spamguard_training.compare import compare as compare_models
-from spamguard_training.corpus import CorpusFile, Row, corpus_paths
+from spamguard_training.corpus import CorpusFile, Row, corpus_paths, stored_rows
 from spamguard_training.families import generate, read_families
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe, read_recipe
@@ -143,12 +143,12 @@ def _lives_in(root: Path, model: Contender) -> bool:
     return (root / model.ref.name).is_dir()
 
 
-def labelled(data: Sequence[Path], overlay: Path | None, recipe: Recipe) -> tuple[list[Row], list[CorpusFile]]:
+def labelled(data: Sequence[Path], overlay: Path | None, recipe: Recipe) -> tuple[Sequence[Row], list[CorpusFile]]:
     """Return the rows to compare on, and what they were read from. Raises DataError."""
     rows, files = gather([path for given in data for path in corpus_paths(given)], [], recipe)
     if overlay is not None:
         readings = read_overlay(overlay)
-        rows = lay_over(rows, readings)
+        rows = stored_rows(lay_over(rows, readings))
         files.append(overlay_file(overlay, readings))
     return rows, files
 

@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 
 from spamguard.backends import artifacts, registry
+from spamguard.backends.login import who_am_i
 from spamguard.core.gate import findings, refusals
 from spamguard.errors import GateClosed
 from spamguard_training import retrain as runs
 from spamguard_training.command_compare import champion_of, evidence_of, keep, measured, tell
 from spamguard_training.compare import contender
-from spamguard_training.corpus import CorpusFile, corpus_paths, read_corpus
+from spamguard_training.corpus import CorpusFile, corpus_paths, read_corpus, stored_rows
 from spamguard_training.families import family_paths, generate, read_families
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe, read_recipe
@@ -83,7 +84,7 @@ def retrain(
         rows, files = read_corpus([path for given in data for path in corpus_paths(given)])
         if overlay is not None:
             readings = read_overlay(overlay)
-            rows = lay_over(rows, readings)
+            rows = stored_rows(lay_over(rows, readings))
             files.append(overlay_file(overlay, readings))
         said, label_files, contradictions = runs.read_labels(labels or [])
         extra, test_files, _ = runs.read_labels(test or [])
@@ -160,7 +161,7 @@ def _make_challenger(root: Path, name: str, screen: Console) -> None:
         registry.CHALLENGER,
         name,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=registry.login_name(),
+        who=who_am_i(),
         reason="spamguard retrain",
         kind="promote",
     )

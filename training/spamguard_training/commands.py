@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from spamguard.backends import registry
+from spamguard.backends.login import who_am_i
 from spamguard.errors import DataError
 from spamguard_training.command_audit import audit_labels
 from spamguard_training.command_compare import compare, gate
@@ -122,7 +123,7 @@ def train(
             registry.CHAMPION,
             trained.manifest.full_name,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            who=registry.login_name(),
+            who=who_am_i(),
             reason="spamguard train --promote",
             kind="promote",
             override="trained with --promote, which compares nothing",

@@ -7,12 +7,13 @@ folder is read as all its `train*.jsonl[.gz]` files (or all files, when none is 
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from spamguard.errors import DataError
+from spamguard_training.stored import Stored
 
 LABELS = ("ham", "spam")
 
@@ -79,8 +80,12 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def read_rows(path: Path) -> list[Row]:
     """Return a file's rows. Raises DataError naming file and line, never the text."""
+    return list(each_row(path))
+
+
+def each_row(path: Path) -> Iterator[Row]:
+    """Yield a file's rows as they are read. Raises DataError naming file and line, never the text."""
     decoder = msgspec.json.Decoder(Row)
-    rows = []
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
@@ -91,8 +96,7 @@ def read_rows(path: Path) -> list[Row]:
         if row.label not in LABELS:
             raise DataError(detail=f"{path.name} line {number}: the label must be 'spam' or 'ham'")
         identity = row.id or hashlib.sha256(row.text.encode()).hexdigest()[:16]
-        rows.append(msgspec.structs.replace(row, id=identity, group=row.group or identity))
-    return rows
+        yield msgspec.structs.replace(row, id=identity, group=row.group or identity)
 
 
 def _reason(error: Exception) -> str:
@@ -105,18 +109,37 @@ def _reason(error: Exception) -> str:
     )
 
 
-def read_corpus(paths: Sequence[Path]) -> tuple[list[Row], list[CorpusFile]]:
-    """Return the rows of all files, the same text once, and what was read. Raises DataError."""
-    rows: dict[str, Row] = {}
-    files = []
-    for path in paths:
-        found = read_rows(path)
-        files.append(CorpusFile(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), rows=len(found)))
-        for row in found:
-            rows.setdefault(row.text, row)
+def stored_rows(rows: Iterable[Row]) -> Stored[Row]:
+    """Return rows on disk."""
+    return Stored(rows, msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Row).decode)
+
+
+def read_corpus(paths: Sequence[Path]) -> tuple[Sequence[Row], list[CorpusFile]]:
+    """Return the rows of all files, the same text once, and what was read. Raises DataError.
+
+    The rows stay on disk: a corpus may be larger than memory.
+    """
+    files: list[CorpusFile] = []
+    labels: set[str] = set()
+
+    def once() -> Iterator[Row]:
+        texts: set[bytes] = set()
+        for path in paths:
+            read = 0
+            for row in each_row(path):
+                read += 1
+                digest = hashlib.blake2b(row.text.encode(), digest_size=16).digest()
+                if digest not in texts:
+                    texts.add(digest)
+                    labels.add(row.label)
+                    yield row
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            files.append(CorpusFile(name=path.name, sha256=sha256, rows=read))
+
+    rows = stored_rows(once())
     if not rows:
         raise DataError(detail=f"{', '.join(file.name for file in files)}: there is no row in it")
-    kept = list(rows.values())
-    if {row.label for row in kept} != set(LABELS):
+    if labels != set(LABELS):
         raise DataError(detail="training needs rows of both labels, spam and ham")
-    return kept, files
+    return rows, files

@@ -137,6 +137,13 @@ def _url_firm_en(rng: random.Random) -> str:
     return rng.choice(("", "", "https://", "https://", "http://")) + f"{front}{stem}.{suffix}{_host_path(rng)}"
 
 
+def _url_corp_en(rng: random.Random) -> str:
+    """Return the link of a larger English-speaking company: a plain host and a path."""
+    stem = rng.choice(_ENGLISH_STEMS) + rng.choice(_ENGLISH_STEMS)
+    front, suffix = rng.choice(("", "www.", "my.", "m.")), rng.choice(("com", "com", "co.uk", "com.au", "in", "com.sg"))
+    return rng.choice(("", "https://")) + f"{front}{stem}.{suffix}/{_code(rng, rng.randint(4, 8), _LETTERS)}"
+
+
 def _url_hant(rng: random.Random) -> str:
     """Return the link of a sender in Hong Kong or Taiwan."""
     front = rng.choice(("", "", "www.", "m.", "go.", "s.", "link.", "my."))
@@ -195,7 +202,7 @@ SLOTS: Final[dict[str, Fill]] = {
     "phone_hk": lambda rng: rng.choice("569") + _digits(7)(rng), "phone_tw": lambda rng: "09" + _digits(8)(rng),
     "hotline": lambda rng: f"400{rng.choice(('-', '', ' '))}{_digits(3)(rng)}{rng.choice(('-', '', ' '))}{_digits(4)(rng)}",
     "short_no": _one_of("95588", "95533", "95599", "95566", "95555", "10086", "10010", "10000", "12306", "95338", "1065"),
-    "url_firm": _url_firm, "url_corp": _url_corp, "url_gov": _url_gov, "url_hant": _url_hant, "url_firm_en": _url_firm_en,
+    "url_firm": _url_firm, "url_corp": _url_corp, "url_gov": _url_gov, "url_hant": _url_hant, "url_corp_en": _url_corp_en, "url_firm_en": _url_firm_en,
     "app_hash": lambda rng: _code(rng, 11, _MIXED + "+/"), "ref": lambda rng: _code(rng, rng.randint(6, 8), "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"),
     "url_short": _url_short, "url_short_world": _url_short_world, "url_phish": _url_phish, "url_site": _url_site,
     "url": lambda rng: f"https://{_code(rng, 7, _LETTERS)}.{rng.choice(('com', 'cn', 'net', 'org'))}/{_code(rng, 5)}",

@@ -7,7 +7,7 @@ is measured is what is served. BLAS has one thread: two of them add in another o
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,6 +34,7 @@ from spamguard_training.padding import padded, with_notices
 from spamguard_training.pipeline import classifier, feature_union, fit_features, weigh
 from spamguard_training.recipe import Candidate, Recipe
 from spamguard_training.rewriting import rewritten
+from spamguard_training.stored import stored_texts
 
 #: Called with what is being done, how many steps are done and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -59,7 +60,7 @@ class Data(NamedTuple):
     """Rows as arrays, in the rows' order."""
 
     rows: Sequence[Row]
-    texts: list[str]  #: normalised
+    texts: Sequence[str]  #: normalised
     spam: NDArray[np.bool_]
     groups: NDArray[np.int64]
     folds: NDArray[np.int64]
@@ -81,8 +82,15 @@ class Fitted(NamedTuple):
 
 def normalized(texts: Sequence[str]) -> list[str]:
     """Return all texts normalised, in order."""
-    chunks = (texts[first : first + _CHUNK] for first in range(0, len(texts), _CHUNK))
-    return [done for part in spread(_normalize, None, chunks, messages=len(texts)) for done in part]
+    return list(_normalized(_chunks(texts), len(texts)))
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (texts[first : first + _CHUNK] for first in range(0, len(texts), _CHUNK))
+
+
+def _normalized(chunks: Iterable[Sequence[str]], messages: int) -> Iterator[str]:
+    return (text for part in spread(_normalize, None, chunks, messages=messages) for text in part)
 
 
 def _normalize(_: None, texts: Sequence[str]) -> list[str]:
@@ -117,9 +125,10 @@ def prepare(rows: Sequence[Row], recipe: Recipe) -> Data:
         return base * recipe.trust_weights.get(row.trust or "", 1.0)
 
     groups = np.array([numbers.setdefault(row.group, len(numbers)) for row in rows])
+    chunks = ([row.text for row in rows[first : first + _CHUNK]] for first in range(0, len(rows), _CHUNK))
     return Data(
         rows=rows,
-        texts=normalized([row.text for row in rows]),
+        texts=stored_texts(_normalized(chunks, len(rows))),
         spam=np.array([row.is_spam for row in rows]),
         groups=groups,
         folds=np.array([fold_of(row.group, recipe.folds, recipe.seed) for row in rows]),
@@ -158,17 +167,15 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
     best = int(np.argmax([np.mean(of_one) for of_one in recalls]))
     slope, offset = _platt(scores[best], data, recipe.prior)
     progress("features of all rows", steps - 3, steps)
-    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
-    matrix = fit_features(union, data.texts, data.groups)
+    union, taught = teach(data, np.arange(len(data.rows)), recipe)
     progress("final fit", steps - 2, steps)
     chosen = recipe.candidates[best]
     model = classifier(chosen.classifier, chosen.strength)
-    taught = _taught(union, matrix, data, np.arange(len(data.rows)), recipe)
     model.fit(taught.blocks, taught.spam, sample_weight=taught.weights)
     weights = (model.coef_[0] * slope).astype(np.float32)
     intercept = float(model.intercept_[0] * slope + offset)
     progress("categories", steps - 1, steps)
-    kinds, accuracy, confusion = _fit_kinds(data, matrix, recipe)
+    kinds, accuracy, confusion = _fit_kinds(data, taught.blocks[0], recipe)
     arrays = _arrays(union, recipe.view_list(), weights, intercept, kinds)
     progress("done", steps, steps)
     return Fitted(
@@ -197,10 +204,8 @@ def _out_of_fold(
                 scores[place][unseen] = found
             step += 1 + len(recipe.candidates)
             continue
-        union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
-        matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
-        held_out = union.transform([data.texts[i] for i in unseen])
-        taught = _taught(union, matrix, data, seen, recipe)
+        union, taught = teach(data, seen, recipe)
+        held_out = union.transform([data.texts[i] for i in unseen.tolist()])
         step += 1
         for place, candidate in enumerate(recipe.candidates):
             progress(f"fold {fold + 1} of {recipe.folds}: {candidate.classifier} C={candidate.strength:g}", step, steps)
@@ -216,24 +221,32 @@ def _out_of_fold(
 class _Taught(NamedTuple):
     """What a classifier is fitted on."""
 
-    blocks: Sequence[sp.csr_matrix]  #: one above the other
+    blocks: Sequence[sp.csr_matrix]  #: one above the other: the rows themselves, then copies of some
     spam: NDArray[np.bool_]
     weights: Floats
 
 
+def teach(data: Data, seen: NDArray[np.int64], recipe: Recipe) -> tuple[FeatureUnion, _Taught]:
+    """Return the features learnt from the rows at `seen`, and what they give a classifier to be fitted on."""
+    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
+    texts = data.texts if len(seen) == len(data.texts) else stored_texts(data.texts[i] for i in seen.tolist())
+    matrix = fit_features(union, texts, data.groups[seen])
+    return union, _taught(union, matrix, data, seen, recipe)
+
+
 def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
     """Return the rows at `seen`, whose features `matrix` holds, and copies written otherwise where the recipe says."""
-    blocks = [matrix]
-    spam, weights = [data.spam[seen]], [data.weights[seen]]
+    blocks, spam, weights = [matrix], [data.spam[seen]], [data.weights[seen]]
     for copies, factor in (
         (padded(data.rows, data.weights, seen, recipe.padding, recipe.seed), recipe.padding_weight),
         (with_notices(data.rows, data.weights, seen, recipe.notices, recipe.seed), recipe.notices_weight),
         (rewritten(data.rows, data.weights, seen, recipe.rewriting, recipe.seed), recipe.rewriting_weight),
     ):
         if copies.texts:
-            blocks.append(weigh(union, normalized(copies.texts)))
+            blocks.append(weigh(union, stored_texts(_normalized(_chunks(copies.texts), len(copies.texts)))))
             spam.append(data.spam[copies.places])
-            weights.append(data.weights[copies.places] * factor)
+            more = np.where(data.spam[copies.places], recipe.spam_copies, 1.0)
+            weights.append(data.weights[copies.places] * factor * more)
     return _Taught(blocks, np.concatenate(spam), np.concatenate(weights))
 
 
@@ -258,13 +271,11 @@ def out_of_fold(rows: Sequence[Row], recipe: Recipe, progress: Progress = lambda
 
 def score_unseen(data: Data, seen: NDArray[np.int64], unseen: NDArray[np.int64], recipe: Recipe) -> Floats:
     """Return what the recipe's first candidate, fitted on some rows alone, says of others: not calibrated."""
-    union = feature_union(recipe.view_list(), sounds_of(recipe), recipe.least_groups)
-    matrix = fit_features(union, [data.texts[i] for i in seen], data.groups[seen])
+    union, taught = teach(data, seen, recipe)
     first = recipe.candidates[0]
     model = classifier(first.classifier, first.strength)
-    taught = _taught(union, matrix, data, seen, recipe)
     model.fit(taught.blocks, taught.spam, sample_weight=taught.weights)
-    found: Floats = model.decision_function(union.transform([data.texts[i] for i in unseen]))
+    found: Floats = model.decision_function(union.transform([data.texts[i] for i in unseen.tolist()]))
     return found
 
 

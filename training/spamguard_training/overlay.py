@@ -6,7 +6,7 @@ reader's label and category and counts as read by the policy. Corpora stay as th
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -72,15 +72,15 @@ def overlay_file(path: Path, readings: Sequence[Reading]) -> CorpusFile:
     return CorpusFile(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), rows=len(readings))
 
 
-def lay_over(rows: Iterable[Row], readings: Iterable[Reading]) -> list[Row]:
-    """Return the rows with the readers' labels; rows nobody read stay as they are."""
+def lay_over(rows: Iterable[Row], readings: Iterable[Reading]) -> Iterator[Row]:
+    """Yield the rows with the readers' labels; rows nobody read stay as they are."""
     said = {reading.id: reading for reading in readings}
-    return [
+    return (
         msgspec.structs.replace(row, label=found.label, category=found.category, confidence=found.confidence, read=True)
         if (found := said.get(row.id))
         else row
         for row in rows
-    ]
+    )
 
 
 def unknown_ids(rows: Iterable[Row], readings: Iterable[Reading]) -> list[str]:

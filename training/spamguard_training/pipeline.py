@@ -6,7 +6,7 @@ people who retrain and inspect; the service loads the arrays that `export` takes
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from string import ascii_lowercase
 from typing import Any, Final, NamedTuple, Self
@@ -351,28 +351,34 @@ def fit_features(union: FeatureUnion, texts: Texts, groups: NDArray[np.int64]) -
     for of_view, counter in zip(steps, counters, strict=True):
         _learn_idf(of_view["tfidf"], counter, len(texts))
     total = sum(int(counter.messages_.sum(dtype=np.int64)) for counter in counters)
-    values, columns = np.empty(total, dtype=np.float32), np.empty(total, dtype=np.int32)
-    ends = np.zeros(len(texts) + 1, dtype=np.int32 if total < 1 << 31 else np.int64)
-    row = 0
-    for part in _weighed(union, texts):
-        first, last = int(ends[row]), int(ends[row]) + len(part.values)
-        values[first:last], columns[first:last] = part.values, part.columns
-        ends[row + 1 : row + 1 + len(part.lengths)] = first + np.cumsum(part.lengths)
-        row += len(part.lengths)
-    return sp.csr_matrix((values, columns, ends), shape=(len(texts), sum(len(counter.keys_) for counter in counters)))
+    return _written(_weighed(union, texts), len(texts), sum(len(counter.keys_) for counter in counters), total)
 
 
 def weigh(union: FeatureUnion, texts: Texts) -> sp.csr_matrix:
     """Return texts as `fit_features` would: what `union.transform` says in single precision, on all cores."""
     width = sum(len(steps.named_steps["counts"].keys_) for _, steps in union.transformer_list)
-    parts = [
-        sp.csr_matrix(
-            (part.values, part.columns, np.concatenate(([0], np.cumsum(part.lengths)))),
-            shape=(len(part.lengths), width),
-        )
-        for part in _weighed(union, texts)
-    ]
-    return sp.vstack(parts, format="csr") if parts else sp.csr_matrix((0, width), dtype=np.float32)
+    return _written(_weighed(union, texts), len(texts), width, 0)
+
+
+def _written(parts: Iterable[_Rows], rows: int, width: int, expected: int) -> sp.csr_matrix:
+    """Return the parts one above the other, each written where it stays; where more come than expected, more is held.
+
+    Growing moves no values when they are many: the system gives the pages another address.
+    """
+    values, columns = np.empty(expected, dtype=np.float32), np.empty(expected, dtype=np.int32)
+    ends = np.zeros(rows + 1, dtype=np.int64)
+    row = last = 0
+    for part in parts:
+        first, last = last, last + len(part.values)
+        if last > len(values):
+            for held in (values, columns):
+                held.resize(last + last // 8, refcheck=False)
+        values[first:last], columns[first:last] = part.values, part.columns
+        ends[row + 1 : row + 1 + len(part.lengths)] = first + np.cumsum(part.lengths)
+        row += len(part.lengths)
+    for held in (values, columns):
+        held.resize(last, refcheck=False)
+    return sp.csr_matrix((values, columns, ends.astype(np.int32) if last < 1 << 31 else ends), shape=(rows, width))
 
 
 def _weighed(union: FeatureUnion, texts: Texts) -> Iterator[_Rows]:

@@ -11,6 +11,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +26,7 @@ from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer
 from spamguard.errors import DataError
 from spamguard_training.card import write_card, write_page
-from spamguard_training.corpus import LABELS, CorpusFile, Row, read_corpus
+from spamguard_training.corpus import LABELS, CorpusFile, Row, read_corpus, stored_rows
 from spamguard_training.cross import cross_source, guess_sources, other_domains
 from spamguard_training.cutoffs import Ledger, cutoff_for, require_support, shown_budgets
 from spamguard_training.evaluate import report, spared_by_decision
@@ -68,7 +69,7 @@ class Trained(NamedTuple):
 
 def gather(
     paths: Sequence[Path], families: Sequence[Path], recipe: Recipe, overlay: Path | None = None
-) -> tuple[list[Row], list[CorpusFile]]:
+) -> tuple[Sequence[Row], list[CorpusFile]]:
     """Return all rows, the families' after the corpora's, and what they were read from. Raises DataError.
 
     Rows that a reader judged in the overlay carry that label.
@@ -76,13 +77,14 @@ def gather(
     rows, files = read_corpus(paths)
     if overlay is not None:
         readings = read_overlay(overlay)
-        rows = lay_over(rows, readings)
+        rows = stored_rows(lay_over(rows, readings))
         files.append(overlay_file(overlay, readings))
     if families:
         known = read_families(families)
         invented = list(generate(known, each=recipe.families_each, seed=recipe.seed))
-        texts = {row.text for row in rows}
-        rows += [row for row in invented if row.text not in texts]
+        new = {row.text for row in invented}
+        known_texts = {row.text for row in rows if row.text in new}
+        rows = stored_rows(chain(rows, (row for row in invented if row.text not in known_texts)))
         files += [file_of(path, 0, name=f"families/{path.name}") for path in family_paths(families)]
     return rows, files
 

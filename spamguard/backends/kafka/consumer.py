@@ -45,7 +45,7 @@ class KafkaConsumer:
             "max_partition_fetch_bytes": 4 << 20,
         }
         self._partitions: dict[TopicPartition, Partition] = {}
-        self._served: frozenset[TopicPartition] = frozenset()  #: what the last poll brought records of
+        self._served: frozenset[TopicPartition] = frozenset()  #: what the last poll brought records of, if it was full
         self._next: dict[Partition, int] = {}  #: offset behind the last delivered record
 
     async def start(self, *, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
@@ -103,15 +103,16 @@ class KafkaConsumer:
     async def _fetch(self, max_records: int, timeout_s: float) -> tuple[int, Any]:
         """Return what was fetched with the epoch it was taken in; `getmany` takes nothing during a rebalance.
 
-        It takes from one partition as long as that has fetched records, some ten thousand; those that were not served
-        last are asked first, or the conversations of one partition would wait for the backlog of another.
+        It takes from one partition as long as that has fetched records, some ten thousand; behind a full poll those
+        that it did not serve are asked first, or the conversations of one partition would wait for the backlog of
+        another. A poll that was not full left nobody waiting: what came together is then taken together.
         """
         consumer = self._started
         waiting = consumer.assignment() - self._served if self._served else frozenset()
         found = await consumer.getmany(*waiting, timeout_ms=0, max_records=max_records) if waiting else {}
         if not found:
             found = await consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-        self._served = frozenset(found)
+        self._served = frozenset(found) if sum(map(len, found.values())) >= max_records else frozenset()
         return self._epoch, found
 
     async def commit(self, offsets: Offsets, *, timeout_s: float) -> None:

@@ -6,7 +6,7 @@ fast as one future a record; docs/why.md has the experiments.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence, Set
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -64,47 +64,64 @@ class KafkaProducer:
         it stays pending and is delivered afterwards, whether or not anybody waits. A resend would be a second record.
         """
         producer = await self._sound(partition.topic)
-        delivering = asyncio.ensure_future(self._delivered(producer, partition, batch))
-        if self._patience_s is not None and not await self._patiently(delivering, producer, self._patience_s):
-            delivering.cancel()
-            self._spoilt = producer
-            detail = (
-                f"not acknowledged for {self._patience_s:g} s, though the brokers answer; is it there, with replicas?"
-            )
-            raise PublishFailed(topic=partition.topic, detail=detail)
-        failure = await delivering
-        if isinstance(failure, PublishFailed):
-            raise failure
-        if failure is not None:
-            self._spoilt = producer
-            raise PublishFailed(topic=partition.topic, detail=type(failure).__name__) from None
+        delivered = self._delivered(producer, {partition: batch})
+        if self._patience_s is None:
+            failures = await delivered
+        else:
+            delivering = asyncio.ensure_future(delivered)
+            if not await self._patiently(delivering, producer, self._patience_s):
+                delivering.cancel()
+                self._spoilt = producer
+                detail = (
+                    f"not acknowledged for {self._patience_s:g} s, though the brokers answer; "
+                    "is it there, with replicas?"
+                )
+                raise PublishFailed(topic=partition.topic, detail=detail)
+            failures = await delivering
+        if partition in failures:
+            raise failures[partition]
+
+    async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
+        """Publish to several partitions in one request a broker; patience is had with each partition by itself."""
+        if self._patience_s is not None:
+            outcomes = await asyncio.gather(*map(self.publish, batches, batches.values()), return_exceptions=True)
+            return {place for place, outcome in zip(batches, outcomes, strict=True) if outcome is not None}
+        try:
+            producer = await self._sound(", ".join(sorted({place.topic for place in batches})))
+        except PublishFailed:
+            return batches.keys()
+        return (await self._delivered(producer, batches)).keys()
 
     async def _delivered(
-        self, producer: AIOKafkaProducer, partition: Partition, batch: Sequence[Outgoing]
-    ) -> BaseException | None:
-        """Send a batch and return None when all of it is acknowledged, else what is wrong."""
+        self, producer: AIOKafkaProducer, batches: Mapping[Partition, Sequence[Outgoing]]
+    ) -> dict[Partition, PublishFailed]:
+        """Send batches, wait for their acknowledgements, and return what is wrong where something is."""
+        failures: dict[Partition, PublishFailed] = {}
         sent: list[Awaitable[Any]] = []
-        failure: BaseException | None = None
-        try:
-            building = producer.create_batch()
-            for outgoing in batch:
-                # The first record of a batch always fits here; if it is too large, the broker says so.
-                if building.append(key=outgoing.key, value=outgoing.value, timestamp=None) is None:
-                    sent.append(await producer.send_batch(building, partition.topic, partition=partition.number))
-                    building = producer.create_batch()
-                    building.append(key=outgoing.key, value=outgoing.value, timestamp=None)
-            if building.record_count():
-                sent.append(await producer.send_batch(building, partition.topic, partition=partition.number))
-        except AssertionError:
-            failure = PublishFailed(topic=partition.topic, detail=f"there is no partition {partition.number}")
-        except (KafkaError, ValueError) as error:
-            failure = error
+        places: list[Partition] = []
+        for place, batch in batches.items():
+            try:
+                async for future in _handed(producer, place, batch):
+                    sent.append(future)
+                    places.append(place)
+            except AssertionError:
+                failures[place] = PublishFailed(topic=place.topic, detail=f"there is no partition {place.number}")
+            except (KafkaError, ValueError) as error:
+                failures[place] = self._spoilt_by(error, producer, place)
         # Shielded: a caller that is cancelled must not cancel the client's own futures, which its sender still fulfils.
         outcomes = await asyncio.gather(*map(asyncio.shield, sent), return_exceptions=True)
-        return next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), failure)
+        for place, outcome in zip(places, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                failures[place] = self._spoilt_by(outcome, producer, place)
+        return failures
+
+    def _spoilt_by(self, failure: BaseException, producer: AIOKafkaProducer, place: Partition) -> PublishFailed:
+        """Note that a producer's batch was refused, and say so."""
+        self._spoilt = producer
+        return PublishFailed(topic=place.topic, detail=type(failure).__name__)
 
     async def _patiently(
-        self, delivering: "asyncio.Future[BaseException | None]", producer: AIOKafkaProducer, patience_s: float
+        self, delivering: "asyncio.Future[Any]", producer: AIOKafkaProducer, patience_s: float
     ) -> bool:
         """Wait for a delivery, and return False when the brokers answer for so long and still do not acknowledge.
 
@@ -149,6 +166,21 @@ class KafkaProducer:
             await _end(producer)
         if self._ending:
             await asyncio.wait(self._ending)
+
+
+async def _handed(
+    producer: AIOKafkaProducer, place: Partition, batch: Sequence[Outgoing]
+) -> AsyncIterator[Awaitable[Any]]:
+    """Hand a batch to the client and yield what is to be awaited: one for each of its own batches."""
+    building = producer.create_batch()
+    for outgoing in batch:
+        # The first record of a batch always fits here; if it is too large, the broker says so.
+        if building.append(key=outgoing.key, value=outgoing.value, timestamp=None) is None:
+            yield await producer.send_batch(building, place.topic, partition=place.number)
+            building = producer.create_batch()
+            building.append(key=outgoing.key, value=outgoing.value, timestamp=None)
+    if building.record_count():
+        yield await producer.send_batch(building, place.topic, partition=place.number)
 
 
 async def _end(producer: AIOKafkaProducer) -> None:

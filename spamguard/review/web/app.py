@@ -29,10 +29,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spamguard.errors import Conflict, Forbidden, LoginRefused, NotThere, ReviewInvalid, SpamguardError
 from spamguard.review.access import demand
-from spamguard.review.cases import spoken_receipt
 from spamguard.review.desk import Desk
+from spamguard.review.receipts import spoken_receipt
 from spamguard.review.values import Session
-from spamguard.review.web import figures_of, marks
+from spamguard.review.vault import masked
+from spamguard.review.web import deeds, figures_of, marks
 from spamguard.review.web.doors import DOORS, Door
 from spamguard.review.web.visit import THEMES, Visit, ours
 from spamguard.review.web.words import LANGUAGES, preferred, speaker, told
@@ -128,6 +129,7 @@ def _environment() -> Environment:
         interval=figures_of.interval,
         place=figures_of.place,
         spoken=spoken_receipt,
+        masked=masked,
     )
     pages.globals.update(
         pieces=marks.pieces,
@@ -135,6 +137,7 @@ def _environment() -> Environment:
         static=lambda name: f"/static/{name}?v={version_of(name)}",
         languages=LANGUAGES,
         themes=THEMES,
+        told=deeds.told,
     )
     return pages
 
@@ -187,7 +190,7 @@ class _Front:
     def by_token(self, door: Door, request: Request, body: bytes) -> Response:
         """Answer the call centre's program."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        person = self.desk.people.api_person(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+        person = self.desk.tokens.person(token.strip()) if kind.lower() == "bearer" and token.strip() else None
         if person is None:
             return JSONResponse(
                 {"error": "a token is needed: Authorization: Bearer …"},

@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from spamguard.errors import NotThere, ReviewInvalid
 from spamguard.review.access import may
-from spamguard.review.cases import MATCHES, NewEntry
-from spamguard.review.values import CaseKind, CaseStatus, EntryStatus, Label, ListKind, Outcome, Role
+from spamguard.review.entries import MATCHES, NewEntry
+from spamguard.review.values import CaseKind, CaseStatus, Label, ListKind, Outcome, Role
 from spamguard.review.web.figures_of import epoch_ms
 from spamguard.review.web.queue import category_of, label_of
 from spamguard.review.web.visit import Visit
@@ -124,7 +124,7 @@ def receipt_page(visit: Visit) -> Response:
 def receipt(visit: Visit) -> Response:
     """Tell whoever holds a receipt number where the case stands; guessing is slow and finds nothing."""
     asked = visit.given("receipt")
-    if not visit.desk.people.allow("receipt", visit.address):
+    if not visit.desk.attempts.allow("receipt", visit.address):
         return visit.page("receipt.html", status=429, state=None, asked=asked, problem="receipt.slow")
     state = visit.desk.cases.state(asked)
     if state is None:
@@ -134,35 +134,10 @@ def receipt(visit: Visit) -> Response:
 
 def rate_by_receipt(visit: Visit) -> Response:
     """Keep the subscriber's own word on how it went."""
-    if not visit.desk.people.allow("receipt", visit.address):
+    if not visit.desk.attempts.allow("receipt", visit.address):
         return visit.page("receipt.html", status=429, state=None, asked="", problem="receipt.slow")
     visit.desk.cases.rate_by_receipt(visit.given("receipt"), _stars(visit.given("stars")))
     return visit.go("/receipt", done="rated")
-
-
-def entries(visit: Visit) -> Response:
-    """Return the entries for the lists, those waiting for a second person first."""
-    found = visit.desk.cases.entries(visit.who)
-    order = {EntryStatus.WAITING: 0, EntryStatus.ACTIVE: 1, EntryStatus.REFUSED: 2, EntryStatus.WITHDRAWN: 2}
-    return visit.page("entries.html", entries=sorted(found, key=lambda entry: order[entry.status]))
-
-
-def approve(visit: Visit) -> Response:
-    """Agree to an entry somebody else proposed."""
-    visit.desk.cases.approve(visit.who, _id(visit.path("entry")))
-    return visit.go("/entries", done="approved")
-
-
-def refuse(visit: Visit) -> Response:
-    """Refuse an entry."""
-    visit.desk.cases.refuse(visit.who, _id(visit.path("entry")))
-    return visit.go("/entries", done="refused")
-
-
-def withdraw(visit: Visit) -> Response:
-    """Take an entry away from the workers."""
-    visit.desk.cases.withdraw(visit.who, _id(visit.path("entry")))
-    return visit.go("/entries", done="withdrawn")
 
 
 def _about(visit: Visit, at: str) -> dict[str, Any]:
@@ -230,10 +205,4 @@ def _one(kind: Any, text: str, name: str) -> Any:
 def _stars(text: str) -> int:
     if text not in ("1", "2", "3", "4", "5"):
         raise ReviewInvalid(detail="satisfaction is a number from 1 to 5", key="satisfaction")
-    return int(text)
-
-
-def _id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise NotThere(what="entry")
     return int(text)

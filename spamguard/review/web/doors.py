@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from starlette.responses import Response
 
-from spamguard.review.web import account, api, cases, figures, people, queue
+from spamguard.review.web import account, api, cases, entries, figures, people, queue
 from spamguard.review.web.visit import Visit
 
 Handler = Callable[[Visit], Response]
@@ -55,10 +55,10 @@ DOORS: Final = (
     Door("POST", "/cases/{receipt}/link", "case.link", cases.link),
     Door("POST", "/cases/{receipt}/resolve", "case.resolve", cases.resolve),
     Door("POST", "/cases/{receipt}/rate", "case.rate", cases.rate),
-    Door("GET", "/entries", "entry.propose", cases.entries),
-    Door("POST", "/entries/{entry}/approve", "entry.approve", cases.approve),
-    Door("POST", "/entries/{entry}/refuse", "entry.approve", cases.refuse),
-    Door("POST", "/entries/{entry}/withdraw", "entry.withdraw", cases.withdraw),
+    Door("GET", "/entries", "entry.propose", entries.entries),
+    Door("POST", "/entries/{entry}/approve", "entry.approve", entries.approve),
+    Door("POST", "/entries/{entry}/refuse", "entry.approve", entries.refuse),
+    Door("POST", "/entries/{entry}/withdraw", "entry.withdraw", entries.withdraw),
     Door("GET", "/figures", "figures.read", figures.figures),
     Door("GET", "/figures.csv", "figures.export", figures.csv),
     Door("GET", "/labels.jsonl", "labels.export", figures.labels),

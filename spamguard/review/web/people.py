@@ -47,7 +47,7 @@ def add_token(visit: Visit) -> Response:
     """Make a token for a program, and show it once."""
     label = visit.given("label")
     try:
-        token = visit.desk.people.api_token(label, _role(visit.given("role") or "agent"), by=visit.who)
+        token = visit.desk.tokens.add(label, _role(visit.given("role") or "agent"), by=visit.who)
     except (ReviewInvalid, Conflict) as refused:
         return _people(visit, status=400, refused=visit.told(refused))
     return _people(visit, secret=token, secret_of=label)
@@ -55,7 +55,7 @@ def add_token(visit: Visit) -> Response:
 
 def revoke_token(visit: Visit) -> Response:
     """Take a program's token away."""
-    visit.desk.people.revoke_token(visit.given("label"), by=visit.who)
+    visit.desk.tokens.revoke(visit.given("label"), by=visit.who)
     return visit.go("/people", done="saved")
 
 
@@ -79,7 +79,7 @@ def _people(visit: Visit, *, status: int = 200, refused: str = "", secret: str =
         "people.html",
         status=status,
         people=visit.desk.people.list(by=visit.who),
-        tokens=visit.desk.people.api_tokens(by=visit.who),
+        tokens=visit.desk.tokens.all(by=visit.who),
         roles=list(Role),
         refused=refused,
         secret=secret,

@@ -60,7 +60,11 @@ def test_the_list_can_be_taken_in_at_a_glance(spamguard: Spamguard, monkeypatch:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_speaks_of_texts_and_numbers_and_not_of_python(name: str, spamguard: Spamguard) -> None:
+def test_help_speaks_of_texts_and_numbers_and_not_of_python(
+    name: str, spamguard: Spamguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
     def texts(path: list[str], command: Any) -> Iterator[str]:
         yield spamguard(*path, "--help").out
         for inner, below in getattr(command, "commands", {}).items():
@@ -69,6 +73,18 @@ def test_help_speaks_of_texts_and_numbers_and_not_of_python(name: str, spamguard
     for text in texts([name], load(name)):
         assert not re.search(r"<(str|int|float|Path|list\[|bool|\w+ range)", text)
         assert not re.search(r"Usage: .*\{[a-z]+\}", text)
+        assert not re.search(r"SPAMGUARD_\w*…", text), "a variable's name is never cut"
+
+
+def test_who_does_it_is_asked_in_the_same_words_everywhere() -> None:
+    def said(command: Any) -> Iterator[str]:
+        yield from (option.help for option in command.params if "--who" in option.opts)
+        for below in getattr(command, "commands", {}).values():
+            yield from said(below)
+
+    helps = [text for name in COMMANDS for text in said(load(name))]
+    assert len(helps) > 10 and len(set(helps)) == 1
+    assert "user@host" in helps[0]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

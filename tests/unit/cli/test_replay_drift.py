@@ -112,6 +112,9 @@ def test_drift_names_the_feature_and_the_words_and_ends_with_one(
     same = spamguard("drift", str(calm), "--reference", "calm.json")
     assert same.code == 0
     assert "moved" not in same.out.replace("what moved most", "")
+    few = spamguard("drift", str(traffic(elsewhere / "few.jsonl", texts[:9], 1)), "--reference", "calm.json")
+    assert (few.code, few.err) == (0, "")
+    assert [line.partition(":")[0] for line in few.lines[1:]] == ["Too few to compare"]
     strange = traffic(elsewhere / "strange.jsonl", [*texts, *["代开发票加微信领取发票优惠"] * 300], 3)
     found = spamguard("drift", str(strange), "--reference", "calm.json")
     assert found.code == 1

@@ -90,7 +90,7 @@ def test_a_subscriber_is_given_their_data_and_erased(spamguard: Spamguard, worke
     found = json.loads(spamguard("review", "subject", "export", "--number", SUBSCRIBER).out)
     assert {one["message"]["text"] for one in found["messages"]} == {LOTTERY, BANK_CODE}
     erased = spamguard("review", "subject", "erase", "--number", SUBSCRIBER, "--yes")
-    assert erased.lines == ["Deleted: 2 messages, 2 items; 0 cases emptied."]
+    assert erased.lines == ["Deleted: 2 messages, 2 items; 0 cases and 0 list entries emptied; covered in 0 notes."]
     assert spamguard("labels", "export").out == ""
 
 

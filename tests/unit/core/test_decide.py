@@ -14,6 +14,7 @@ from spamguard.core.decide import (
     SMPP_BLOCKED,
     Conditions,
     Judge,
+    Reading,
     Request,
     decide,
     failed,
@@ -280,6 +281,28 @@ def test_what_could_not_be_judged_is_allowed_and_marked(judge: Judge) -> None:
     assert (decision.action, decision.reason) == (Action.ALLOW, Reason.SCORING_FAILED)
     assert decision.degraded
     assert decision.score is None
+
+
+def test_a_campaign_is_read_once_and_each_of_its_messages_has_the_decision_it_has_alone(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = LOTTERY * 100
+    texts = [LOTTERY, MUM, LOTTERY, long, long[:-1] + "呀", "", LOTTERY, MUM, long]
+    messages = [
+        Message(message_id=f"m{number}", text=text, sender=f"s{number}", direction="MO" if number == 6 else "MT")
+        for number, text in enumerate(texts)
+    ]
+    alone = [decide([request], judge, conditions())[0] for request in asked(*messages)]
+    read: list[int] = []
+    real = judge.scorer.read
+
+    def counted(found: Sequence[str]) -> Reading:
+        read.append(len(found))
+        return real(found)
+
+    monkeypatch.setattr(judge.scorer, "read", counted)
+    assert decide(asked(*messages), judge, conditions()) == alone
+    assert read == [5]
 
 
 @given(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from spamguard.core.entries import Fault, key_of
 from spamguard.core.lists import MAX_DELTA, ListBuilder, Lists, lists_of
 from spamguard.core.normalize import normalize_batch
+from spamguard.core.things import things_of
 from spamguard.types import ListEntry, ListKind, Message, Treatment
 
 ALLOW, BLOCK, REVIEW = Treatment.ALLOW, Treatment.BLOCK, Treatment.REVIEW
@@ -244,3 +245,18 @@ def test_any_message_can_be_looked_up(text: str, sender: str, account: str) -> N
         ]
     )  # fmt: skip
     matched(lists, text, sender=sender, account=account)
+
+
+_PIECES = st.sampled_from(
+    ["看", "http://evil.com/x", "evil点com", "evil . com", "ｅｖｉｌ．ｃｏｍ", "a@evil.com", "10.0.0.9", "t.cn/Ab3",
+     "139 0000 1234", "壹叁玖零零零零", "fp00061", "加微", "123456", "。", "-",
+     " ", "e\u200bvil", ".com", "www.", "1.5元", "."]
+)  # fmt: skip
+
+
+@given(st.lists(_PIECES | st.text(max_size=3), max_size=8).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_where_no_contact_is_listed_the_same_hosts_are_found(text: str) -> None:
+    normalised = normalize_batch([text])
+    [alone], [beside] = (things_of([text], normalised, contacts=contacts) for contacts in (False, True))
+    assert alone.hosts == beside.hosts

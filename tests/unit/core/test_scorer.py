@@ -72,14 +72,16 @@ def test_shape_is_said_of_a_message_and_of_no_word_in_it(trained: Trained) -> No
     assert explained.log_odds == pytest.approx(explained.intercept + explained.rest, abs=1e-12)
 
 
-def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_more(
+def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_three_sounds(
     scorer: LinearScorer, trained: Trained, texts: list[str]
 ) -> None:
     canonical = normalize_batch([*texts, *EVERYONE])
-    is_long = np.concatenate(
+    least = {"words": 2, "chars": 2, "sounds": 3}
+    is_long = np.array(
         [
-            (view.keys >> np.uint64(view.view.bits) != 0) & (view.view.name in ("words", "chars"))
-            for view in trained.arrays.views
+            len(f"{key:b}") > arrays.view.bits * (least.get(arrays.view.name, 99) - 1)
+            for arrays in trained.arrays.views
+            for key in arrays.keys.tolist()
         ]
     )
     expected = (trained.union.transform(canonical) > 0) @ is_long.astype(np.int64)

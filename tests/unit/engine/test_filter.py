@@ -91,9 +91,9 @@ def live(fragile: Fragile, failures: list[tuple[str, str]]) -> Iterator[LiveFilt
 
 
 def test_a_long_batch_is_judged_in_slices_off_the_loop_and_in_order(live: LiveFilter, fragile: Fragile) -> None:
-    short = [text for text in EVERYONE if len(text) * SLICE <= SLICE_CHARS]
+    short = [text for text in EVERYONE if (len(text) + 3) * SLICE <= SLICE_CHARS]
     texts = [short[number % len(short)] for number in range(2 * SLICE + 5)]
-    decisions = judged(live, requests(*texts))
+    decisions = judged(live, requests(*(f"{text}{number}" for number, text in enumerate(texts))))
     assert [decision.message_id for decision in decisions] == [f"m{number}" for number in range(len(texts))]
     assert [decision.action for decision in decisions] == [
         Action.ALLOW if text in GOOD else Action.BLOCK for text in texts
@@ -105,7 +105,7 @@ def test_a_long_batch_is_judged_in_slices_off_the_loop_and_in_order(live: LiveFi
 
 def test_long_messages_make_small_slices_and_a_slice_is_never_empty(live: LiveFilter, fragile: Fragile) -> None:
     texts = [MUM * 200] * 2 + [LOTTERY] * 3 + [MUM * (SLICE_CHARS // len(MUM))] * 2
-    decisions = judged(live, requests(*texts))
+    decisions = judged(live, requests(*(f"{number}{text}" for number, text in enumerate(texts))))
     assert [decision.message_id for decision in decisions] == [f"m{number}" for number in range(len(texts))]
     assert fragile.sizes == [5, 1, 1]
 
@@ -115,8 +115,10 @@ def test_whoever_waits_for_the_judging_thread_gets_it_before_a_long_batch_is_don
 ) -> None:
     monkeypatch.setattr(filter_module, "VISIT_S", 0.0)
 
+    many = requests(*(f"{MUM}{number}" for number in range(2 * SLICE)))
+
     async def both() -> None:
-        await asyncio.gather(live.judge(requests(*[MUM] * (2 * SLICE))), live.judge(requests(LOTTERY)))
+        await asyncio.gather(live.judge(many), live.judge(requests(LOTTERY)))
 
     asyncio.run(both())
     assert fragile.sizes == [SLICE, 1, SLICE]

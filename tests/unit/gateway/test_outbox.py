@@ -1,7 +1,7 @@
 """What becomes of records on their way to Kafka when it refuses, hangs, or cannot keep up?"""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 
 from spamguard.backends.clock import SystemClock
@@ -34,6 +34,9 @@ class Taking:
         if partition == self.refuses:
             raise PublishFailed(topic=partition.topic, detail="refused on purpose")
         self.taken += [(partition, outgoing.value) for outgoing in batch]
+
+    async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
+        raise NotImplementedError
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import pytest
 
 from spamguard.backends.clock import ManualClock
 from spamguard.errors import Conflict, Forbidden, LoginRefused, NotThere, ReviewInvalid
-from spamguard.review.access import PERMISSIONS, may
+from spamguard.review.access import PERMISSIONS
 from spamguard.review.desk import Desk
 from spamguard.review.people import IDLE_MS
 from spamguard.review.values import Person, Role
@@ -36,7 +36,7 @@ def test_a_login_makes_a_new_session_each_time(desk: Desk) -> None:
 def test_a_guessed_token_is_no_session(desk: Desk, token: str) -> None:
     account(desk)
     assert desk.people.session(token) is None
-    assert desk.people.api_person(token) is None
+    assert desk.tokens.person(token) is None
 
 
 def test_a_session_ends_by_silence_by_age_and_with_the_account(desk: Desk, clock: ManualClock) -> None:
@@ -128,28 +128,10 @@ def test_only_an_administrator_manages_accounts(desk: Desk, people: dict[str, Pe
             desk.people.add(name, Role.AGENT, by=people["ada"])
 
 
-def test_a_systems_token_may_what_its_role_may(desk: Desk, people: dict[str, Person]) -> None:
-    token = desk.people.api_token("call centre", by=people["ada"])
-    person = desk.people.api_person(token)
-    assert person is not None and (person.name, person.role) == ("api:call centre", Role.AGENT)
-    assert may(person, "case.open") and not may(person, "item.read")
-    with pytest.raises(ReviewInvalid):
-        desk.people.api_token("root", Role.ADMIN)
-    desk.people.revoke_token("call centre")
-    assert desk.people.api_person(token) is None
-
-
 def test_a_higher_role_may_all_that_a_lower_one_may() -> None:
     order = list(Role)
     for permission, roles in PERMISSIONS.items():
         assert roles == set(order[min(order.index(role) for role in roles) :]), permission
-
-
-def test_what_may_be_tried_is_limited(desk: Desk, clock: ManualClock) -> None:
-    assert [desk.people.allow("receipt", HERE) for _ in range(21)] == [True] * 20 + [False]
-    assert desk.people.allow("receipt", "203.0.113.1")
-    clock.advance(601)
-    assert desk.people.allow("receipt", HERE)
 
 
 def test_guessing_the_old_password_is_slowed_down_like_a_login(desk: Desk, clock: ManualClock) -> None:

@@ -6,8 +6,9 @@ from sqlalchemy import func, select, text
 from spamguard.backends.clock import ManualClock
 from spamguard.errors import Forbidden
 from spamguard.review.desk import Desk
+from spamguard.review.entries import NewEntry
 from spamguard.review.tables import bands, cases, decisions, items, releases, verdicts
-from spamguard.review.values import CaseKind, Figures, Filters, Label, Outcome, Person
+from spamguard.review.values import CaseKind, EntryStatus, Figures, Filters, Label, ListKind, Outcome, Person
 from spamguard.types import Action
 from tests.cast import BANK_CODE, CASINO, LOTTERY, MUM
 from tests.reviewing import MORNING_S, SUBSCRIBER, copy_of
@@ -101,7 +102,58 @@ def test_a_subscriber_is_erased_and_others_are_not(desk: Desk, people: dict[str,
         stored = repr([list(connection.execute(select(table))) for table in (items, decisions, cases)])
     assert MUM not in stored and "张三" not in stored
     assert desk.cases.case(people["rui"], case.receipt).notes == ()
-    assert desk.retention.export(SUBSCRIBER) == {"messages": [], "cases": []}
+    assert desk.retention.export(SUBSCRIBER) == {"messages": [], "cases": [], "list_entries": [], "notes": []}
+
+
+def test_a_number_that_somebody_typed_is_covered_however_it_was_written(desk: Desk, people: dict[str, Person]) -> None:
+    desk.intake.take([copy_of(LOTTERY, recipient=OTHER)])
+    [item] = desk.store.queue(people["rui"]).items
+    desk.store.verdict(people["rui"], item.id, Label.SPAM, note="回访(139)0000-1234，另有 1390000123")
+    text = "她的号码是１３９ ００００ １２３４，不是139000012345"
+    case = desk.cases.open(people["ann"], kind=CaseKind.UNWANTED, number=OTHER, at_ms=5, text=text)
+    for note in ("call +86 139 0000 1234", "0086-139-0000-1234!", "order 913900001234", f"{OTHER} is another"):
+        desk.cases.note(people["ann"], case.receipt, note)
+    desk.cases.resolve(people["rui"], case.receipt, Outcome.EXPLANATION, "we told 13900001234")
+    assert len(desk.retention.export(SUBSCRIBER)["notes"]) == 5
+    gone = desk.retention.erase(SUBSCRIBER)
+    assert (gone.notes, gone.decisions, gone.cases) == (5, 0, 0)
+    detail = desk.cases.case(people["rui"], case.receipt)
+    assert (detail.case.text, detail.case.answer) == ("她的号码是***，不是139000012345", "we told ***")
+    assert [note.text for note in detail.notes] == [
+        "call ***", "***!", "order 913900001234", f"{OTHER} is another",
+    ]  # fmt: skip
+    [verdict] = desk.store.item(people["rui"], item.id).verdicts
+    assert verdict.note == "回访(***，另有 1390000123"
+    row = next(row for row in desk.audit.rows(people["ada"]) if row.action == "subject.erase")
+    assert row.detail["notes"] == 5 and SUBSCRIBER[3:] not in repr(row)
+    assert desk.retention.erase(SUBSCRIBER).notes == 0
+
+
+def test_list_entries_that_name_a_number_go_when_they_no_longer_act(
+    desk: Desk, people: dict[str, Person], clock: ManualClock
+) -> None:
+    def listed(days: int) -> int:
+        case = desk.cases.open(people["ann"], kind=CaseKind.UNWANTED, text=f"{CASINO}{days}")
+        entry = NewEntry(
+            kind=ListKind.BLOCK, what="sender", value="139 0000 1234", owner="ops", reason="13900001234 sends it",
+            expires_ms=int(clock.now() * 1000) + days * 86_400_000,
+        )  # fmt: skip
+        desk.cases.resolve(people["rui"], case.receipt, Outcome.LIST_ENTRY, "listed", entry=entry)
+        return desk.entries.all(people["rui"])[0].id
+
+    ended = listed(1)
+    clock.advance(2 * 86_400)
+    acting = listed(90)
+    assert [entry["value"] for entry in desk.retention.export(SUBSCRIBER)["list_entries"]] == ["139 0000 1234"] * 2
+    gone = desk.retention.erase(SUBSCRIBER)
+    assert (gone.entries, gone.held, gone.notes) == (1, 1, 2)
+    found = {entry.id: entry for entry in desk.entries.all(people["rui"])}
+    assert (found[ended].value, found[ended].status) == ("", EntryStatus.WITHDRAWN)
+    assert (found[acting].value, found[acting].status) == ("139 0000 1234", EntryStatus.ACTIVE)
+    assert {entry.reason for entry in found.values()} == {"*** sends it"}
+    desk.entries.withdraw(people["lee"], acting)
+    again = desk.retention.erase(SUBSCRIBER)
+    assert (again.entries, again.held) == (1, 0)
 
 
 def test_only_an_administrator_handles_a_subscribers_data(desk: Desk, people: dict[str, Person]) -> None:

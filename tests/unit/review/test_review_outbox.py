@@ -9,8 +9,8 @@ from spamguard.backends.memory import MemoryBroker
 from spamguard.backends.metrics import MemoryMetrics
 from spamguard.core.codec import encode
 from spamguard.errors import PublishFailed
-from spamguard.review.cases import NewEntry
 from spamguard.review.desk import Desk
+from spamguard.review.entries import NewEntry
 from spamguard.review.outbox import Relay, release_id
 from spamguard.review.values import CaseKind, ListKind, Outcome, Person
 from spamguard.review.values import Label as Said
@@ -97,7 +97,7 @@ def test_an_entry_that_changes_while_it_is_published_is_said_once_more(desk: Des
     )  # fmt: skip
     desk.cases.resolve(people["rui"], receipt, Outcome.LIST_ENTRY, "listed", entry=entry)
     slow = desk.outbox.take()  # one process has it in hand …
-    desk.cases.withdraw(people["lee"], 1)
+    desk.entries.withdraw(people["lee"], 1)
     broker = MemoryBroker(TOPICS | {"sms.lists": 1})
     asyncio.run(relay(desk, broker).turn())  # … another publishes the withdrawal, and the first one comes late
     broker.append(Partition("sms.lists", 0), [one.outgoing for one in slow])
@@ -106,7 +106,7 @@ def test_an_entry_that_changes_while_it_is_published_is_said_once_more(desk: Des
     changes = [msgspec.json.decode(record.value or b"", type=ListChange) for record in broker.records("sms.lists")]
     assert [change.entry is None for change in changes] == [True, True, False, True]
     assert desk.outbox.waiting() == 0
-    assert desk.cases.entries(people["lee"])[0].published_ms == desk.now_ms()
+    assert desk.entries.all(people["lee"])[0].published_ms == desk.now_ms()
 
 
 def test_values_of_the_contract_are_as_small_as_their_words() -> None:

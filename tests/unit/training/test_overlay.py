@@ -63,7 +63,7 @@ def test_a_bad_reading_names_its_line_and_not_what_it_holds(tmp_path: Path, bad:
 
 
 def test_without_readings_nothing_changes(rows: list[Row]) -> None:
-    assert lay_over(rows, []) == rows
+    assert list(lay_over(rows, [])) == rows
 
 
 def test_the_shipped_overlay_can_be_read_and_holds_no_texts() -> None:
