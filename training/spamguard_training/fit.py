@@ -150,13 +150,13 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
 
     In a folder of checkpoints each finished fold leaves its scores, so that the same fit can go on after a stop.
     """
-    rounds = 1 + len(recipe.more_seeds) if len(recipe.candidates) > 1 else 1  # without a choice one round is enough
+    rounds = 1 + len(recipe.more_seeds)  # how far a recall moves with the split is worth knowing without a choice too
     steps = recipe.folds * (1 + len(recipe.candidates)) * rounds + 3
     headline = headline_sources(data.rows, recipe)
     judged = np.array([row.source in headline for row in data.rows])
     scores: list[Floats] = []
     recalls: list[list[float]] = [[] for _ in recipe.candidates]
-    for number, seed in enumerate((recipe.seed, *recipe.more_seeds)[:rounds]):
+    for number, seed in enumerate((recipe.seed, *recipe.more_seeds)):
         folds = np.array([fold_of(row.group, recipe.folds, seed) for row in data.rows])
         done = number * (steps - 3) // rounds
         folder = checkpoints if number == 0 or checkpoints is None else checkpoints / f"seed-{seed}"
