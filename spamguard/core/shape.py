@@ -53,7 +53,7 @@ _KINDS: Final = (
     _Kind("已", 2, is_han=True),  # what has been done
     _Kind("请", 2, is_han=True),
 )
-_LINES, _LINKS, _PHONES, _OPT_OUT = 0, (6, 7), (8,), (24,)
+_LINES: Final = 0
 _HAN, _LATIN, _OTHER = len(_KINDS), len(_KINDS) + 1, len(_KINDS) + 2
 _WIDTH: Final = len(_KINDS) + 3  #: kinds in all
 _LENGTHS: Final = np.array([0, 2, 4, 7, 11, 16, 23, 32, 45, 60, 70, 90, 120, 160, 220, 320])  #: last of each bucket
@@ -72,8 +72,21 @@ def _kind_table() -> NDArray[np.uint8]:
 
 
 _KIND_OF: Final = _kind_table()
-_IS_HAN: Final = np.array([*(kind.is_han for kind in _KINDS), True, False, False])
-_IS_TOKEN: Final = np.array([*("\ue000" <= kind.chars[0] <= "\uf8ff" for kind in _KINDS), False, False, False])
+#: Which kinds are Han, and which are tokens.
+_SHARED: Final = np.array(
+    [
+        *((kind.is_han, "\ue000" <= kind.chars[0] <= "\uf8ff") for kind in _KINDS),
+        (True, False),
+        (False, False),
+        (False, False),
+    ],
+    dtype=np.int64,
+)
+_LINK, _PHONE, _OPT_OUT = 1, 2, 3
+#: Kinds whose place in the message is looked at.
+_MARK_OF: Final = np.zeros(_WIDTH, dtype=np.uint8)
+for _mark, _char in ((_LINK, TOKENS["url"]), (_LINK, TOKENS["url_rare"]), (_PHONE, TOKENS["mobile"]), (_OPT_OUT, "退")):
+    _MARK_OF[_KIND_OF[ord(_char)]] = _mark
 _MOST: Final = np.array([kind.most for kind in _KINDS[1:]])
 #: How many values each slot has: counts of kinds, length, shares of Han, Latin and tokens, first and last kind, places
 #: of the first link and phone, opt-out at the end.
@@ -89,31 +102,38 @@ def shapes(codes: NDArray[np.uint32], messages: int) -> NDArray[np.int64]:
 
     `codes` are the code points of the messages joined by line breaks.
     """
-    kinds = _KIND_OF[codes]
-    breaks = (codes == _LINE_BREAK).nonzero()[0]
-    starts = np.concatenate(([0], breaks + 1))
-    ends = np.concatenate((breaks, [len(codes)]))
-    rows = np.repeat(np.arange(messages), np.diff(starts, append=len(codes)))
-    counts = np.bincount(rows * _WIDTH + kinds, minlength=messages * _WIDTH).reshape(messages, _WIDTH)
+    kinds = _KIND_OF.take(codes)
+    breaks = (kinds == _LINES).nonzero()[0]
+    starts, ends = np.zeros(messages, dtype=np.int64), np.full(messages, len(codes))
+    starts[1:], ends[:-1] = breaks + 1, breaks
     lengths = ends - starts
+    sizes = lengths + 1
+    sizes[-1] -= 1  # no line break ends the last message
+    first_cells = np.repeat(np.arange(0, messages * _WIDTH, _WIDTH), sizes)
+    counts = np.bincount(first_cells + kinds, minlength=messages * _WIDTH).reshape(messages, _WIDTH)
     whole = np.maximum(lengths, 1)
     padded = np.append(kinds, np.uint8(_LINES))
-    values = np.empty((messages, SLOTS), dtype=np.int64)
-    values[:, : len(_MOST)] = np.minimum(counts[:, 1 : len(_KINDS)], _MOST)
+    values = np.zeros((messages, SLOTS), dtype=np.int64)
+    np.minimum(counts[:, 1 : len(_KINDS)], _MOST, out=values[:, : len(_MOST)])
     rest = values[:, len(_MOST) :]
+    shares = counts @ _SHARED
     rest[:, 0] = np.searchsorted(_LENGTHS, lengths)
-    rest[:, 1] = 5 * (counts @ _IS_HAN) // whole
+    rest[:, 1] = 5 * shares[:, 0] // whole
     rest[:, 2] = 4 * counts[:, _LATIN] // whole
-    rest[:, 3] = np.minimum(12 * (counts @ _IS_TOKEN) // whole, 5)
-    rest[:, 4] = padded[starts]
-    rest[:, 5] = np.where(lengths > 0, padded[ends - 1], _LINES)
-    for column, wanted in ((6, _LINKS), (7, _PHONES)):
-        rest[:, column] = 0
-        places = np.isin(kinds, wanted).nonzero()[0][::-1]  # backwards: the first one is written last
-        mine = rows[places]
-        rest[mine, column] = 1 + _QUARTERS * (places - starts[mine]) // whole[mine]
-    rest[:, 8] = 0
-    places = np.isin(kinds, _OPT_OUT).nonzero()[0]
-    rest[rows[places[places >= ends[rows[places]] - _TAIL]], 8] = 1
+    rest[:, 3] = np.minimum(12 * shares[:, 1] // whole, 5)
+    rest[:, 4] = padded.take(starts)
+    rest[:, 5] = np.where(lengths > 0, padded.take(ends - 1, mode="wrap"), _LINES)
+    marks = _MARK_OF.take(kinds)
+    places = marks.nonzero()[0]
+    if len(places):
+        marks = marks.take(places)
+        rows = first_cells.take(places) // _WIDTH
+        from_start = places - starts.take(rows)
+        for column, mark in ((6, _LINK), (7, _PHONE)):
+            mine = (marks == mark).nonzero()[0][::-1]  # backwards: the first one of a message is written last
+            of = rows.take(mine)
+            rest[of, column] = 1 + _QUARTERS * from_start.take(mine) // whole.take(of)
+        late = (marks == _OPT_OUT) & (from_start >= lengths.take(rows) - _TAIL)
+        rest[rows[late], 8] = 1
     values += _FIRSTS
     return values
