@@ -97,7 +97,7 @@ def allow_all_on(
         screen.say(f"allow-all is on for the workers that see {settings.control_file}; other machines need their own.")
         return
     give(settings, ALLOW_ALL, ordered(True, reason, who))
-    screen.say("allow-all is on: acknowledged, nothing is blocked within two seconds. Back: spamguard allow-all off")
+    screen.say("allow-all is on: acknowledged; in two seconds nothing is blocked. Back: spamguard allow-all off")
 
 
 def allow_all_off(

@@ -8,7 +8,9 @@ the order of their records, whose key they keep.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import structlog
@@ -38,6 +40,9 @@ log = structlog.get_logger()
 #: What a broker takes for sure. A larger review copy would fail with all others of its batch, so it is not sent.
 MAX_COPY_BYTES: Final = 900_000
 
+
+#: What decisions are counted by.
+_KIND: Final = attrgetter("action", "reason", "category")
 
 #: Called with each batch whose decisions are acknowledged; it must return at once and not raise.
 OnDecided = Callable[[Sequence[Request], Sequence[Decision]], None]
@@ -225,17 +230,14 @@ class DecidingHandler:
         score_s: float,
     ) -> None:
         """Count a batch whose outcome is acknowledged."""
-        counted: dict[tuple[str, str, str], int] = {}
-        for one in judged:
-            decision = one.decision
-            key = (str(decision.action), str(decision.reason), str(decision.category or "none"))
-            counted[key] = counted.get(key, 0) + 1
-        for (action, reason, category), number in counted.items():
-            self._metrics.count("spamguard_decisions_total", number, action=action, reason=reason, category=category)
+        decisions = [one.decision for one in judged]
+        for (action, reason, category), number in Counter(map(_KIND, decisions)).items():
+            labels = {"action": str(action), "reason": str(reason), "category": str(category or "none")}
+            self._metrics.count("spamguard_decisions_total", number, **labels)
         for name, found in (
-            ("spamguard_late_total", sum(one.decision.late for one in judged)),
-            ("spamguard_degraded_total", sum(one.decision.degraded for one in judged)),
-            ("spamguard_breaker_passed_total", sum(one.decision.breaker for one in judged)),
+            ("spamguard_late_total", sum(decision.late for decision in decisions)),
+            ("spamguard_degraded_total", sum(decision.degraded for decision in decisions)),
+            ("spamguard_breaker_passed_total", sum(decision.breaker for decision in decisions)),
             ("spamguard_defective_total", sum(isinstance(one.request.message, DefectiveMessage) for one in judged)),
         ):
             if found:
