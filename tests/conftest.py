@@ -19,7 +19,7 @@ from spamguard_training.pipeline import classifier, feature_union, fit_features
 from spamguard.backends import artifacts, registry
 from spamguard.core import normalize
 from spamguard.core.decide import Judge
-from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
+from spamguard.core.features import CHARS, CROSSED, SHAPE, SOUNDS, WORDS, View
 from spamguard.core.manifest import Budget, Manifest, SelfTest, Source
 from spamguard.core.scorer import LinearScorer, ModelArrays, ViewArrays
 from tests.cast import BANK_CODE, INVOICE, LOTTERY, MUM
@@ -61,7 +61,7 @@ def rounded(fitted: Any) -> Any:
     return fitted
 
 
-def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, SOUNDS)) -> Trained:
+def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, SOUNDS, SHAPE)) -> Trained:
     """Return a model fitted on the rows as the training package fits one."""
     texts = normalize.normalize_batch([row.text for row in rows])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(row.group for row in rows))}
@@ -89,7 +89,7 @@ def export(union: FeatureUnion, linear: Linear, kinds: LogisticRegression) -> Mo
         last = first + len(counts.keys_)
         if name in ("words", "crossed"):
             words = counts.words_
-        else:
+        elif counts.view.reads_chars:
             symbols[name] = (counts.codes_, counts.symbols_)
         weights = linear.coef_[0, first:last].astype(np.float32)
         views.append(ViewArrays(counts.view, counts.keys_, idf.astype(np.float32), weights))

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamguard.core.normalize import TOKENS
+from spamguard.core.shape import shapes
+from spamguard.core.sounds import MOST_LETTERS, spelt
 from spamguard.core.tokenizer import tokenize
 
 Keys = NDArray[np.uint64]
@@ -24,6 +26,10 @@ _LINE_BREAK: Final = 0x0A
 #: What white space counts as while words are read: no word has such a number.
 _SPACE: Final = 1 << 62
 _BREAK: Final = 1 << 63
+_FIRST_LETTER: Final = ord("a")
+_LETTERS: Final = 26
+_FIRST_HAN: Final = 0x4E00
+_HANS: Final = 0xA000 - _FIRST_HAN
 
 
 def where(mask: NDArray[np.bool_]) -> Rows:
@@ -37,7 +43,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     `bits` is the width of a symbol: n-grams of up to 64 / bits symbols fit a key.
     """
 
-    name: str  #: words, crossed, chars or sounds
+    name: str  #: words, crossed, chars, sounds or shape
     bits: int
     shortest: int  #: smallest n of its n-grams
     longest: int
@@ -46,8 +52,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reads_words(self) -> bool:
-        """Whether its symbols are jieba's words; else they are characters, or what stands for them."""
+        """Whether its symbols are jieba's words."""
         return self.name in ("words", "crossed")
+
+    @property
+    def reads_chars(self) -> bool:
+        """Whether its symbols are characters, or what stands for them."""
+        return self.name in ("chars", "sounds")
 
     def __post_init__(self) -> None:
         if not (self.bits >= 1 and 1 <= self.shortest <= self.longest <= 64 // self.bits):
@@ -69,6 +80,7 @@ CROSSED: Final = View(
 )
 CHARS: Final = View(name="chars", bits=16, shortest=1, longest=4)
 SOUNDS: Final = View(name="sounds", bits=16, shortest=2, longest=3)
+SHAPE: Final = View(name="shape", bits=16, shortest=1, longest=1)
 
 
 class Symbols(NamedTuple):
@@ -124,6 +136,47 @@ def char_symbols(codes: NDArray[np.uint32], table: NDArray[np.uint16]) -> Symbol
     return Symbols(table[codes].astype(np.uint64), np.cumsum(codes == _LINE_BREAK, dtype=np.int64))
 
 
+class Heard(NamedTuple):
+    """A batch as syllables, and which characters of the joined batch each of them was written with."""
+
+    symbols: Symbols
+    starts: Rows
+    ends: Rows
+
+
+def heard(texts: Sequence[str], codes: NDArray[np.uint32], table: NDArray[np.uint16]) -> Heard:
+    """Return the syllables of a batch's code points by a table of 0x110000 entries (0 is unknown).
+
+    A run of letters beside a Han character that spells syllables is heard as those; any other letter is not heard.
+    """
+    symbols = char_symbols(codes, table)
+    starts = np.arange(len(codes), dtype=np.int64)
+    ends = starts + 1
+    is_letter = np.zeros(len(codes) + 2, dtype=np.bool_)
+    is_han = np.zeros(len(codes) + 2, dtype=np.bool_)
+    is_letter[1:-1] = codes - np.uint32(_FIRST_LETTER) < _LETTERS  # unsigned: what is below wraps around
+    is_han[1:-1] = codes - np.uint32(_FIRST_HAN) < _HANS
+    edges = where(is_letter[1:] != is_letter[:-1])
+    firsts, lasts = edges[::2], edges[1::2]
+    beside = where((is_han.take(firsts) | is_han.take(lasts + 1)) & (lasts - firsts <= MOST_LETTERS))
+    if not len(beside):
+        return Heard(symbols, starts, ends)
+    joined = "\n".join(texts)
+    kept = np.ones(len(codes), dtype=np.bool_)
+    for first, last in zip(firsts.take(beside).tolist(), lasts.take(beside).tolist(), strict=True):
+        if (chars := spelt(joined[first:last])) is not None:
+            behind = first + len(chars)
+            symbols.values[first:behind] = [table[ord(char)] for char in chars]
+            starts[first:behind], ends[first:behind] = first, last
+            kept[behind:last] = False
+    if kept.all():
+        return Heard(symbols, starts, ends)
+    places = where(kept)
+    return Heard(
+        Symbols(symbols.values.take(places), symbols.rows.take(places)), starts.take(places), ends.take(places)
+    )
+
+
 def grams(symbols: Symbols, view: View) -> Grams:
     """Return every n-gram of known symbols, by length and then by place.
 
@@ -175,6 +228,13 @@ def marker_ids(view: View, ids: Mapping[str, int]) -> list[NDArray[np.uint64]]:
     return [np.array([ids[word] for word in words if word in ids], dtype=np.uint64) for words in view.markers]
 
 
+def shape_grams(symbols: NDArray[np.int64]) -> Grams:
+    """Return each message's symbols of shape, one row a message; they stand nowhere in its text."""
+    messages, slots = symbols.shape
+    rows = np.repeat(np.arange(messages, dtype=np.int64), slots)
+    return Grams(rows, symbols.ravel().view(np.uint64), np.zeros(len(rows), dtype=np.int64), 1, 1)
+
+
 class ViewOfBatch(NamedTuple):
     """One view's n-grams of a batch, and the message each symbol belongs to."""
 
@@ -197,7 +257,13 @@ def read(
     words = word_symbols(texts, numbers) if any(view.reads_words for view in views) else None
     codes = code_points(texts)
     for view in views:
-        if words is None or not view.reads_words:
+        if view.name == SOUNDS.name:
+            syllables = heard(texts, codes, tables[view.name]).symbols
+            yield ViewOfBatch(syllables.rows, grams(syllables, view))
+        elif view.name == SHAPE.name:
+            found = shape_grams(shapes(codes, len(texts)))
+            yield ViewOfBatch(found.rows, found)
+        elif words is None or not view.reads_words:
             symbols = char_symbols(codes, tables[view.name])
             yield ViewOfBatch(symbols.rows, grams(symbols, view))
         elif view.markers:

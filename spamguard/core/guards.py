@@ -44,6 +44,25 @@ _BANK: Final = re.compile(
 _BANK_BALANCE: Final = re.compile(rf"余额.{{0,8}}{_MONEY}")
 _PICK_UP: Final = re.compile(rf"(?:取件码|取货码|提货码|开柜码|取餐码)[^a-z]{{0,6}}{_MONEY}")
 
+#: What a notice of each class talks of, clause by clause.
+_TALKS_OF: Final = {
+    "code": re.compile(
+        "验证|校验|(?<!数)码|密码|有效|失效|过期|分钟|勿|不要|切莫|泄|告[诉知]|提供|转发|本人|忽略|登[录陆]|注册|绑定|修改|重置|认证|输入"
+        "|[账帐][号户]|用于|客服|人员|确认|申请|开通|冻结"
+        "|code|otp|pass|pin|share|valid|minute|log ?in|account|verif|ignore|request|confirm"
+    ),
+    "bank": re.compile(
+        "尾号|[账帐][号户]|支出|收入|转[出入]|入账|消费|支取|存入|扣款|还款|工资|代发|余额|摘要|交易|银行|本人|对方"
+    ),
+    "pick_up": re.compile(
+        "取件|取货|提货|开柜|取餐|快[递件]|包裹|邮件|驿站|柜|领取|取[走出]|签收|代收|保管|存放|退回|超时|逾期|出示|店员|前台|门卫"
+    ),
+}
+_CLAUSE_END: Final = re.compile(r"[.,;!?:\[\]()]")
+#: Columns of clauses that talk of something else: a name, a place, a greeting; an advert needs more.
+_MOST_ELSE: Final = 24.0
+_LATIN_COLUMNS: Final = 0.4
+
 #: A guarded class is short; whatever is longer has something else to say.
 _CODE_MAX_CHARS: Final = 110
 _BANK_MAX_CHARS: Final = 160
@@ -61,10 +80,19 @@ def guard_of(text: str) -> str | None:
     if _REACHABLE.search(text) or _LURES.search(text):
         return None
     long_numbers = len(re.findall(_CODE_NUMBER, text))
+    guard = None
     if len(text) <= _CODE_MAX_CHARS and long_numbers == 1 and _CODE.search(text):
-        return "code"
-    if len(text) <= _BANK_MAX_CHARS and _BANK.search(text) and _BANK_BALANCE.search(text):
-        return "bank"
-    if len(text) <= _PICK_UP_MAX_CHARS and long_numbers <= 2 and _PICK_UP.search(text):
-        return "pick_up"
-    return None
+        guard = "code"
+    elif len(text) <= _BANK_MAX_CHARS and _BANK.search(text) and _BANK_BALANCE.search(text):
+        guard = "bank"
+    elif len(text) <= _PICK_UP_MAX_CHARS and long_numbers <= 2 and _PICK_UP.search(text):
+        guard = "pick_up"
+    return guard if guard is not None and _else(text, guard) <= _MOST_ELSE else None
+
+
+def _else(text: str, guard: str) -> float:
+    """Return how many columns stand in clauses that talk of nothing a notice of this class talks of."""
+    talks_of = _TALKS_OF[guard]
+    rest = "".join(clause.strip() for clause in _CLAUSE_END.split(text) if not talks_of.search(clause))
+    latin = sum(char.isascii() for char in rest)
+    return len(rest) - latin + latin * _LATIN_COLUMNS

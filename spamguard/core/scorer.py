@@ -12,7 +12,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spamguard.core.features import KeyTable, View, last_alike, marker_ids, read, where, word_numbers
+from spamguard.core.features import (
+    SHAPE,
+    SOUNDS,
+    KeyTable,
+    View,
+    code_points,
+    heard,
+    last_alike,
+    marker_ids,
+    read,
+    where,
+    word_numbers,
+)
 from spamguard.core.normalize import Aligned, align_batch, normalize_batch, readable
 from spamguard.core.tokenizer import tokenize
 from spamguard.types import Clue
@@ -86,13 +98,8 @@ class LinearScorer:
         self._firsts = np.cumsum([0, *(len(arrays.keys) for arrays in model.views)], dtype=np.int64)
         self._idf = np.concatenate([arrays.idf.astype(np.float64) for arrays in model.views])
         self._weights = np.concatenate([arrays.weights.astype(np.float64) for arrays in model.views])
-        #: features of two symbols or more: the ones that count as evidence
-        self._is_long = np.concatenate(
-            [
-                (arrays.keys >> np.uint64(arrays.view.bits) != 0) & (arrays.view.name != "crossed")
-                for arrays in model.views
-            ]
-        )
+        #: features of enough symbols to count as evidence
+        self._is_long = np.concatenate([arrays.keys >= _least_long(arrays.view) for arrays in model.views])
         self._intercept = model.intercept
         self._kinds = tuple(model.kinds)
         self._kind_weights = np.zeros((len(self._weights), len(model.kinds)), dtype=np.float32)
@@ -120,6 +127,15 @@ class LinearScorer:
     def explain_batch(self, originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Return the clues of each message, pointing into its original text."""
         return self.read(normalize_batch(originals)).explain(range(len(originals)), originals, most=most)
+
+
+def _least_long(view: View) -> np.uint64:
+    """Return the least key of a feature that is evidence: two symbols, and three sounds.
+
+    Two sounds are two characters, which are counted where they are written; a pair with a marker is no piece of text.
+    """
+    least = {"words": 2, "chars": 2, "sounds": 3}.get(view.name)
+    return np.uint64((1 << 64) - 1 if least is None else 1 << (view.bits * (least - 1)))
 
 
 class LinearReading:
@@ -196,11 +212,16 @@ class LinearReading:
             own = where(rows >= 0)
             rows, pulls = rows.take(own), each.take(self._alike.take(own + behind))
             behind += len(known)
+            totals += np.bincount(rows, weights=pulls, minlength=len(texts))
+            if view.name == SHAPE.name:  # said of the message, of no word in it
+                continue
             starts, lengths = found.spans(known.take(own))
             starts += _moves(symbol_rows, asked).take(rows)
             first, last = words.covered(view, starts, lengths)
+            if view.name == SOUNDS.name:
+                said = heard(texts, code_points(texts), scorer._tables[view.name])
+                first, last = said.starts.take(starts), said.ends.take(starts + lengths - 1)
             shared = pulls / (last - first)
-            totals += np.bincount(rows, weights=pulls, minlength=len(texts))
             steps += np.bincount(first, weights=shared, minlength=len(steps))
             steps -= np.bincount(last, weights=shared, minlength=len(steps))
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.

@@ -18,6 +18,7 @@ from spamguard.core.decide import Conditions, Judge, Request, decide
 from spamguard.core.normalize import normalize_batch
 from spamguard.core.policy import STANDARD
 from spamguard.types import Action, Message
+from spamguard_training.baits import Trick, bait_figures
 from spamguard_training.corpus import Row
 from spamguard_training.measure import RESAMPLES, Flags, Floats
 from spamguard_training.writings import (
@@ -63,6 +64,10 @@ def judge_texts(texts: Sequence[str], judge: Judge) -> Judged:
     return Judged(blocked, np.array([decision.score or 0.0 for decision in decisions]))
 
 
+def _blocked(texts: Sequence[str], judge: Judge) -> Flags:
+    return judge_texts(texts, judge).blocked
+
+
 def write_all(texts: Sequence[str], writing: Writing, seed: int) -> list[str]:
     """Return the texts in another writing; each text's chance depends on the seed, the writing and itself alone."""
     return [writing.write(text, random.Random(f"{seed}:{writing.name}:{text}")) for text in texts]  # noqa: S311
@@ -103,11 +108,15 @@ def matrix(
     judge: Judge,
     *,
     variants: Path | None = None,
+    tricks: Sequence[Trick] = (),
     seed: int = 0,
     queries: int = QUERIES,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Return every writing's recall and share of ham blocked, absolute and against clean, ready for JSON."""
+    """Return every writing's recall and share of ham blocked, absolute and against clean, ready for JSON.
+
+    With the suite's guard tricks also what their baits let through.
+    """
     writings, missing = available(variants)
     steps = len(writings) + 1 + queries * len(GREEDY_SHARES)
     texts = [row.text for row in rows]
@@ -131,6 +140,9 @@ def matrix(
         found = shares.of(judge_texts(written, judge).blocked, clean.blocked)
         found["changed"] = _changed(texts, written)
         figures["writings"][writing.name] = found
+    if tricks:
+        progress("baits", len(writings), steps)
+        figures["guard_tricks"] = bait_figures(rows, clean.blocked, tricks, judge, _blocked, seed)
     figures["attackers"] = {}
     caught = np.flatnonzero(spam & clean.blocked)
     tables = [writing for writing in writings if not writing.name.startswith("combined")]

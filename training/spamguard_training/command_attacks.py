@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from spamguard.backends.samples import guard_tricks_suite
 from spamguard.core.decide import Judge
 from spamguard_training.attacks import matrix
+from spamguard_training.baits import read_tricks
 from spamguard_training.corpus import Row
 
 
@@ -26,6 +28,7 @@ def attack(rows: list[Row], judge: Judge, variants: Path | None, *, seed: int, q
             rows,
             judge,
             variants=variants,
+            tricks=read_tricks(guard_tricks_suite()),
             seed=seed,
             queries=queries,
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
@@ -36,6 +39,8 @@ def attack(rows: list[Row], judge: Judge, variants: Path | None, *, seed: int, q
         return
     screen = Console()
     screen.print(_matrix_table(figures), crop=False)
+    for line in _bait_lines(figures["guard_tricks"]):
+        screen.print(line, highlight=False)
     for name, why in figures["not_run"].items():
         screen.print(f"not run: {name} ({why})", markup=False)
 
@@ -66,3 +71,16 @@ def _matrix_table(figures: Mapping[str, Any]) -> Table:
             f"{figures['overlap'][name]['share']:.0%}" if name in figures["overlap"] else "",
         )
     return table
+
+
+def _bait_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return what baits let through, in words."""
+    passed, suite = found["let_through"], found["suite"]
+    by_guard = ", ".join(f"{guard} {share:.1%}" for guard, share in found["by_guard"].items())
+    return [
+        f"guard tricks: {passed['value']:.1%} ({passed['low']:.1%} – {passed['high']:.1%}) get through of "
+        f"{found['tried']:,} adverts with a bait that are blocked without it; a guard let {found['guarded']:,} in",
+        f"  by what the bait imitates: {by_guard or 'nothing was blocked'}",
+        f"  the suite's own adverts: {suite['let_through']:,} of {suite['tried']:,} get through",
+        f"  good messages with a bait: {found['ham_blocked']:,} of {found['ham_tried']:,} are blocked",
+    ]

@@ -24,13 +24,16 @@ from threadpoolctl import threadpool_limits
 from spamguard.core.features import View
 from spamguard.core.normalize import normalize_batch
 from spamguard.core.scorer import ModelArrays, ViewArrays
+from spamguard.core.sounds import blurred
 from spamguard.types import Category
+from spamguard_training import variant_table
 from spamguard_training.cores import spread
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
-from spamguard_training.padding import padded
+from spamguard_training.padding import padded, with_notices
 from spamguard_training.pipeline import classifier, feature_union, fit_features, weigh
 from spamguard_training.recipe import Candidate, Recipe
+from spamguard_training.rewriting import rewritten
 from spamguard_training.stored import stored_texts
 
 #: Called with what is being done, how many steps are done and how many there are.
@@ -147,13 +150,13 @@ def fit(data: Data, recipe: Recipe, progress: Progress = lambda *_: None, checkp
 
     In a folder of checkpoints each finished fold leaves its scores, so that the same fit can go on after a stop.
     """
-    rounds = 1 + len(recipe.more_seeds) if len(recipe.candidates) > 1 else 1  # without a choice one round is enough
+    rounds = 1 + len(recipe.more_seeds)  # how far a recall moves with the split is worth knowing without a choice too
     steps = recipe.folds * (1 + len(recipe.candidates)) * rounds + 3
     headline = headline_sources(data.rows, recipe)
     judged = np.array([row.source in headline for row in data.rows])
     scores: list[Floats] = []
     recalls: list[list[float]] = [[] for _ in recipe.candidates]
-    for number, seed in enumerate((recipe.seed, *recipe.more_seeds)[:rounds]):
+    for number, seed in enumerate((recipe.seed, *recipe.more_seeds)):
         folds = np.array([fold_of(row.group, recipe.folds, seed) for row in data.rows])
         done = number * (steps - 3) // rounds
         folder = checkpoints if number == 0 or checkpoints is None else checkpoints / f"seed-{seed}"
@@ -232,13 +235,18 @@ def teach(data: Data, seen: NDArray[np.int64], recipe: Recipe) -> tuple[FeatureU
 
 
 def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
-    """Return the rows at `seen`, whose features `matrix` holds, and their padded copies where the recipe wants them."""
+    """Return the rows at `seen`, whose features `matrix` holds, and copies written otherwise where the recipe says."""
     blocks, spam, weights = [matrix], [data.spam[seen]], [data.weights[seen]]
-    copies = padded(data.rows, data.weights, seen, recipe.padding, recipe.seed)
-    if copies.texts:
-        blocks.append(weigh(union, stored_texts(_normalized(_chunks(copies.texts), len(copies.texts)))))
-        spam.append(data.spam[copies.places])
-        weights.append(data.weights[copies.places] * recipe.padding_weight)
+    for copies, factor in (
+        (padded(data.rows, data.weights, seen, recipe.padding, recipe.seed), recipe.padding_weight),
+        (with_notices(data.rows, data.weights, seen, recipe.notices, recipe.seed), recipe.notices_weight),
+        (rewritten(data.rows, data.weights, seen, recipe.rewriting, recipe.seed), recipe.rewriting_weight),
+    ):
+        if copies.texts:
+            blocks.append(weigh(union, stored_texts(_normalized(_chunks(copies.texts), len(copies.texts)))))
+            spam.append(data.spam[copies.places])
+            more = np.where(data.spam[copies.places], recipe.spam_copies, 1.0)
+            weights.append(data.weights[copies.places] * factor * more)
     return _Taught(blocks, np.concatenate(spam), np.concatenate(weights))
 
 
@@ -343,7 +351,7 @@ def _arrays(
         parts.append(ViewArrays(view, counts.keys_, tfidf.idf_.astype(np.float32), weights[first:last]))
         if view.reads_words:
             words = counts.words_  # both learn the same words from the same texts
-        else:
+        elif view.reads_chars:
             symbols[name] = (counts.codes_, counts.symbols_)
         if kinds is not None:
             mine = (kinds.columns >= first) & (kinds.columns < last)
@@ -376,7 +384,4 @@ def sounds_of(recipe: Recipe) -> dict[str, str] | None:
     """Return the syllable of each Han character, when the recipe asks for the view of sounds."""
     if "sounds" not in recipe.views:
         return None
-    from pypinyin import Style, lazy_pinyin
-
-    characters = [chr(code) for code in range(0x4E00, 0x9FA6)]
-    return dict(zip(characters, (lazy_pinyin(c, style=Style.NORMAL)[0] for c in characters), strict=True))
+    return {char: blurred(syllable) for syllable, chars in variant_table.SOUNDS.items() for char in chars}

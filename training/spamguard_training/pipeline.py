@@ -8,6 +8,7 @@ people who retrain and inspect; the service loads the arrays that `export` takes
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from string import ascii_lowercase
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -77,7 +78,7 @@ def _spell(views: Sequence[View], chunk: _Chunk) -> _Alphabet:
             if ends:
                 words.update(mine)
                 mine.clear()
-    if not all(view.reads_words for view in views):
+    if any(view.reads_chars for view in views):
         codes = code_points(chunk.texts)
         rows = np.minimum(np.cumsum(codes == _LINE_BREAK), len(chunk.groups) - 1)
         numbers = np.cumsum(np.diff(chunk.groups, prepend=-1) != 0)  # small ones: a code and a group share an integer
@@ -219,6 +220,7 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             enough = (word for word, groups in alphabet.words.items() if groups >= self.least_groups)
             self.words_ = sorted(word for word in enough if word != " ")
             self.word_ids_ = {word: number for number, word in enumerate(self.words_, start=1)}
+        if not self.view.reads_chars:
             return
         frequent = (code for code, groups in alphabet.characters.items() if groups >= self.least_groups)
         codes = np.array(sorted(code for code in frequent if code != _LINE_BREAK), dtype=np.uint32)
@@ -226,7 +228,8 @@ class ViewCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.codes_, self.symbols_ = codes, np.arange(1, len(codes) + 1, dtype=np.uint16)
         else:
             sound_of = {ord(char): sound for char, sound in self.sounds.items()}
-            sound_of |= {code: chr(code) for code in codes.tolist() if code not in sound_of}
+            others = (code for code in codes.tolist() if code not in sound_of and chr(code) not in ascii_lowercase)
+            sound_of |= {code: chr(code) for code in others}  # letters are heard as syllables, or not at all
             numbers = {sound: number for number, sound in enumerate(sorted(set(sound_of.values())), start=1)}
             self.codes_ = np.array(sorted(sound_of), dtype=np.uint32)
             self.symbols_ = np.array([numbers[sound_of[code]] for code in self.codes_.tolist()], dtype=np.uint16)
@@ -255,7 +258,7 @@ def _reader(counters: Sequence[ViewCounts]) -> _Reader:
     return _Reader(
         [counter.view for counter in counters],
         next((counter.word_ids_ for counter in counters if counter.view.reads_words), {}),
-        {counter.view.name: (counter.codes_, counter.symbols_) for counter in counters if not counter.view.reads_words},
+        {counter.view.name: (counter.codes_, counter.symbols_) for counter in counters if counter.view.reads_chars},
     )
 
 

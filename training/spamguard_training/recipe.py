@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from spamguard.core.features import CHARS, CROSSED, SOUNDS, WORDS, View
+from spamguard.core.features import CHARS, CROSSED, SHAPE, SOUNDS, WORDS, View
 from spamguard.errors import DataError
 
-VIEWS: Final = {view.name: view for view in (WORDS, CROSSED, CHARS, SOUNDS)}
+VIEWS: Final = {view.name: view for view in (WORDS, CROSSED, CHARS, SOUNDS, SHAPE)}
 
 #: Half private chat, half notices: what an operator's network carries beside spam.
 DEFAULT_MIX: Final = {"personal": 0.5, "notice": 0.5}
@@ -48,6 +48,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     headline: tuple[str, ...] = ()  #: sources with both classes; all that have both when empty
     padding: float = 0.0  #: share of the rows that train once more with private messages around them
     padding_weight: float = 0.5  #: what such a copy weighs against its row
+    notices: float = 0.0  #: share of the rows that train once more with a notice, or a part of one, beside them
+    notices_weight: float = 0.5  #: what such a copy weighs against its row
+    rewriting: float = 0.0  #: chance of a row to train once more in each way of rewriting
+    rewriting_weight: float = 0.3  #: what such a copy weighs against its row
+    spam_copies: float = 1.0  #: how much more copies of spam weigh than copies of ham, in all three ways
     prior: float = 0.1  #: share of spam that scores are calibrated to
     budget: float = 0.001  #: share of ham the spam cutoff may block, on the mix below
     review_budget: float = 0.01  #: share of ham that may be unsure or blocked

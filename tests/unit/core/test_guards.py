@@ -85,6 +85,21 @@ def test_half_a_notice_is_no_notice(text: str) -> None:
     assert guard_of(normalize(text)) is None
 
 
+@pytest.mark.parametrize("bait", ["验证码482913，5分钟内有效。", "【云仓驿站】您的快递已到，取件码 3-1-2044。"])
+@pytest.mark.parametrize(
+    "advert",
+    [
+        "小鹿家居新店开业，沙发床垫样样齐全，进店有礼，欢迎新老顾客光临选购，节后再来就没有了",
+        "江畔花园现房发售，三室两厅南北通透，名校旁边，绿树成荫，欢迎您带家人来看房",
+        "各位家长，中考冲刺班开始招生，名师坐镇，人数有限，报满为止",
+    ],
+)  # fmt: skip
+def test_an_advert_without_a_contact_or_a_lure_is_not_opened_to_by_a_bait_either(advert: str, bait: str) -> None:
+    assert guard_of(normalize(bait)) is not None
+    assert guard_of(normalize(bait + advert)) is None
+    assert guard_of(normalize(f"{advert}，{bait}")) is None
+
+
 @given(st.sampled_from(sorted(GUARDED)), st.text(alphabet="今天天气很好我们去公园走走", min_size=140, max_size=180))
 def test_a_guarded_message_has_nothing_more_to_say(text: str, more: str) -> None:
     assert guard_of(normalize(text + more)) is None

@@ -13,7 +13,7 @@ from tests.conftest import Trained
 PIECES = (
     "发票", "代开", "验证码", "贷款", "微信", "薇心", "加", "群", "恭喜", "中奖", "请", "点击", "您", "的", "元", " ",
     "。", "，", "482913", "13900001234", "t.cn/a", "http://a.example", "now", "free", "your", "code",
-    "发", "票", "\u200b", "*", "\n",
+    "发", "票", "\u200b", "*", "\n", "fa", "piao", "weixin",
 )  # fmt: skip
 WRITTEN = st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.sampled_from(EVERYONE) | st.text(max_size=20)
 
@@ -54,18 +54,35 @@ def test_the_good_and_the_bad_of_the_cast_are_told_apart(scorer: LinearScorer) -
     assert scorer.score(normalize_batch(GOOD)).probability.max() < scorer.score(normalize_batch(SPAM)).probability.min()
 
 
-def test_unknown_text_is_no_evidence_and_scores_the_intercept(scorer: LinearScorer, trained: Trained) -> None:
-    scores = scorer.score(normalize_batch(["", " ", "\U00013000\U00013001", "\ud800"]))
-    assert scores.evidence.tolist() == [0, 0, 0, 0]
+def test_unknown_text_is_no_evidence_and_scores_the_intercept_but_for_its_shape(trained: Trained) -> None:
+    kept = [view for view in trained.arrays.views if view.view.name != "shape"]
+    scorer = LinearScorer(trained.arrays._replace(views=kept))
+    texts = normalize_batch(["", " ", "\U00013000\U00013001", "\ud800"])
+    scores = scorer.score(texts)
     np.testing.assert_allclose(scores.log_odds[[0, 2]], trained.arrays.intercept, atol=1e-12)
+    for evidence in (scores.evidence, LinearScorer(trained.arrays).score(texts).evidence):
+        assert evidence.tolist() == [0, 0, 0, 0]
 
 
-def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_more(
+def test_shape_is_said_of_a_message_and_of_no_word_in_it(trained: Trained) -> None:
+    kept = [view for view in trained.arrays.views if view.view.name == "shape"]
+    explained = LinearScorer(trained.arrays._replace(views=kept)).explain(INVOICE)
+    assert explained.clues == ()
+    assert explained.rest != 0
+    assert explained.log_odds == pytest.approx(explained.intercept + explained.rest, abs=1e-12)
+
+
+def test_evidence_counts_distinct_known_pieces_of_two_symbols_or_three_sounds(
     scorer: LinearScorer, trained: Trained, texts: list[str]
 ) -> None:
     canonical = normalize_batch([*texts, *EVERYONE])
-    is_long = np.concatenate(
-        [(view.keys >> np.uint64(view.view.bits) != 0) & (view.view.name != "crossed") for view in trained.arrays.views]
+    least = {"words": 2, "chars": 2, "sounds": 3}
+    is_long = np.array(
+        [
+            len(f"{key:b}") > arrays.view.bits * (least.get(arrays.view.name, 99) - 1)
+            for arrays in trained.arrays.views
+            for key in arrays.keys.tolist()
+        ]
     )
     expected = (trained.union.transform(canonical) > 0) @ is_long.astype(np.int64)
     assert scorer.score(canonical).evidence.tolist() == expected.tolist()

@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 from spamguard_training.corpus import Row
-from spamguard_training.padding import padded
+from spamguard_training.fit import prepare, score_unseen
+from spamguard_training.padding import padded, with_notices
 from spamguard_training.recipe import Candidate, Recipe
 from spamguard_training.train import gather, train
 
@@ -43,6 +44,31 @@ def test_copies_are_the_same_for_the_same_seed_and_take_padding_from_the_seen_ro
     assert padded(given, ones, everyone, 1.0, 0).texts == padded(given, ones, everyone, 1.0, 0).texts
     assert not padded(given, ones, everyone, 0.0, 0).texts
     assert not set(CHAT[2:]) & set("".join(padded(given, ones, np.array([0, 1, 3]), 1.0, 0).texts).split())
+
+
+def test_a_notice_or_a_sentence_of_one_stands_before_or_behind_a_row() -> None:
+    given = [*rows(), Row(id="n", text="您的验证码1234。五分钟内有效。", label="ham", category="otp")]
+    found = with_notices(given, np.array([1.0, 1.0, 0.1, 1.0, 1.0, 1.0]), np.arange(6), 1.0, 0)
+    assert found.places.tolist() == [0, 1, 3, 5]
+    for text, place in zip(found.texts, found.places.tolist(), strict=True):
+        assert given[place].text in text
+        assert "验证码1234" in text or "五分钟内有效" in text
+    assert found.texts == with_notices(given, np.ones(6), np.array([0, 1, 3, 5]), 1.0, 0).texts
+    assert not with_notices(given, np.ones(6), np.arange(5), 1.0, 0).texts
+
+
+def test_copies_of_spam_may_weigh_more_than_copies_of_ham() -> None:
+    recipe = Recipe(candidates=(Candidate(classifier="svm", strength=1.0),), padding=1.0, notices=1.0, rewriting=1.0)
+    read, _ = gather([LABELLED], [], recipe)
+    everyone = np.arange(len(read))
+    texts = [msgspec.structs.replace(row, text="".join((*CHAT, row.text))) for row in read if row.is_spam]
+    hidden = prepare([*read, *texts], recipe)
+    unseen = np.arange(len(read), len(hidden.rows))
+    even, more = (
+        score_unseen(hidden, everyone, unseen, one).mean()
+        for one in (recipe, msgspec.structs.replace(recipe, spam_copies=4.0))
+    )
+    assert more > even
 
 
 @pytest.mark.parametrize("advert", ["代开各类发票，点数优惠，联系13900001234王经理。"])

@@ -1,0 +1,139 @@
+"""What does a message look like, whatever it says: how long, how many links and prices, how it begins and ends?
+
+A bank notice with an advert at its end and an advert with a bank's name share their words; they differ in build. Each
+*slot* of a message's shape (its length, its links, who is addressed …) holds exactly one value, a symbol; a slot's
+symbols are numbered one after the other. All work is done on whole batches: one look-up a character, one count.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamguard.core.normalize import TOKENS
+
+_LINE_BREAK: Final = 0x0A
+
+
+class _Kind(NamedTuple):
+    """Some characters of one kind; a slot counts them up to `most`."""
+
+    chars: str
+    most: int
+    is_han: bool = False
+
+
+#: Kinds of characters by what they do in a message; what is in none is Han, Latin or something else.
+_KINDS: Final = (
+    _Kind("\n", 0),
+    _Kind(" ", 3),
+    _Kind("".join(TOKENS[f"number_{digits}"] for digits in (1, 2, 3)), 4),
+    _Kind("".join(TOKENS[f"number_{digits}"] for digits in (4, 5, 6, 7, 8)), 3),
+    _Kind(TOKENS["decimal"], 3),
+    _Kind(TOKENS["time"], 2),
+    _Kind(TOKENS["url"], 2),
+    _Kind(TOKENS["url_rare"] + TOKENS["url_short"] + TOKENS["url_ip"], 2),
+    _Kind(TOKENS["mobile"] + TOKENS["landline"] + TOKENS["hotline"], 2),
+    _Kind(TOKENS["service_number"] + TOKENS["email"], 2),
+    _Kind("!", 3),
+    _Kind("?", 2),
+    _Kind(",、", 6),
+    _Kind(".", 4),
+    _Kind(":;", 3),
+    _Kind("[", 2),
+    _Kind("]", 2),
+    _Kind("()《》<>\"'", 3),
+    _Kind("元$¥£€", 3, is_han=True),
+    _Kind("%折", 2, is_han=True),
+    _Kind("您", 2, is_han=True),
+    _Kind("你我", 2, is_han=True),
+    _Kind("免送惠奖抢赠券", 4, is_han=True),  # what is on offer
+    _Kind("询击载登拨复点", 4, is_han=True),  # what one is asked to do
+    _Kind("退拒", 2, is_han=True),
+    _Kind("已", 2, is_han=True),  # what has been done
+    _Kind("请", 2, is_han=True),
+)
+_LINES: Final = 0
+_HAN, _LATIN, _OTHER = len(_KINDS), len(_KINDS) + 1, len(_KINDS) + 2
+_WIDTH: Final = len(_KINDS) + 3  #: kinds in all
+_LENGTHS: Final = np.array([0, 2, 4, 7, 11, 16, 23, 32, 45, 60, 70, 90, 120, 160, 220, 320])  #: last of each bucket
+_TAIL: Final = 14  #: characters in which a message says how to opt out
+_QUARTERS: Final = 4
+
+
+def _kind_table() -> NDArray[np.uint8]:
+    table = np.full(0x110000, _OTHER, dtype=np.uint8)
+    for first, last in ((0x3400, 0x4DC0), (0x4E00, 0xA000)):
+        table[first:last] = _HAN
+    table[ord("a") : ord("z") + 1] = _LATIN
+    for number, kind in enumerate(_KINDS):
+        table[[ord(char) for char in kind.chars]] = number
+    return table
+
+
+_KIND_OF: Final = _kind_table()
+#: Which kinds are Han, and which are tokens.
+_SHARED: Final = np.array(
+    [
+        *((kind.is_han, "\ue000" <= kind.chars[0] <= "\uf8ff") for kind in _KINDS),
+        (True, False),
+        (False, False),
+        (False, False),
+    ],
+    dtype=np.int64,
+)
+_LINK, _PHONE, _OPT_OUT = 1, 2, 3
+#: Kinds whose place in the message is looked at.
+_MARK_OF: Final = np.zeros(_WIDTH, dtype=np.uint8)
+for _mark, _char in ((_LINK, TOKENS["url"]), (_LINK, TOKENS["url_rare"]), (_PHONE, TOKENS["mobile"]), (_OPT_OUT, "退")):
+    _MARK_OF[_KIND_OF[ord(_char)]] = _mark
+_MOST: Final = np.array([kind.most for kind in _KINDS[1:]])
+#: How many values each slot has: counts of kinds, length, shares of Han, Latin and tokens, first and last kind, places
+#: of the first link and phone, opt-out at the end.
+_SIZES: Final = np.array([*(_MOST + 1), len(_LENGTHS) + 1, 6, 5, 6, _WIDTH, _WIDTH, 5, 5, 2])
+SLOTS: Final = len(_SIZES)
+SYMBOLS: Final = int(_SIZES.sum())
+#: The number of each slot's first symbol; 0 is no symbol.
+_FIRSTS: Final = 1 + np.concatenate(([0], np.cumsum(_SIZES)[:-1]))
+
+
+def shapes(codes: NDArray[np.uint32], messages: int) -> NDArray[np.int64]:
+    """Return the symbols of a batch's messages, one row a message and one column a slot.
+
+    `codes` are the code points of the messages joined by line breaks.
+    """
+    kinds = _KIND_OF.take(codes)
+    breaks = (kinds == _LINES).nonzero()[0]
+    starts, ends = np.zeros(messages, dtype=np.int64), np.full(messages, len(codes))
+    starts[1:], ends[:-1] = breaks + 1, breaks
+    lengths = ends - starts
+    sizes = lengths + 1
+    sizes[-1] -= 1  # no line break ends the last message
+    first_cells = np.repeat(np.arange(0, messages * _WIDTH, _WIDTH), sizes)
+    counts = np.bincount(first_cells + kinds, minlength=messages * _WIDTH).reshape(messages, _WIDTH)
+    whole = np.maximum(lengths, 1)
+    padded = np.append(kinds, np.uint8(_LINES))
+    values = np.zeros((messages, SLOTS), dtype=np.int64)
+    np.minimum(counts[:, 1 : len(_KINDS)], _MOST, out=values[:, : len(_MOST)])
+    rest = values[:, len(_MOST) :]
+    shares = counts @ _SHARED
+    rest[:, 0] = np.searchsorted(_LENGTHS, lengths)
+    rest[:, 1] = 5 * shares[:, 0] // whole
+    rest[:, 2] = 4 * counts[:, _LATIN] // whole
+    rest[:, 3] = np.minimum(12 * shares[:, 1] // whole, 5)
+    rest[:, 4] = padded.take(starts)
+    rest[:, 5] = np.where(lengths > 0, padded.take(ends - 1, mode="wrap"), _LINES)
+    marks = _MARK_OF.take(kinds)
+    places = marks.nonzero()[0]
+    if len(places):
+        marks = marks.take(places)
+        rows = first_cells.take(places) // _WIDTH
+        from_start = places - starts.take(rows)
+        for column, mark in ((6, _LINK), (7, _PHONE)):
+            mine = (marks == mark).nonzero()[0][::-1]  # backwards: the first one of a message is written last
+            of = rows.take(mine)
+            rest[of, column] = 1 + _QUARTERS * from_start.take(mine) // whole.take(of)
+        late = (marks == _OPT_OUT) & (from_start >= lengths.take(rows) - _TAIL)
+        rest[rows[late], 8] = 1
+    values += _FIRSTS
+    return values
