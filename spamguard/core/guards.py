@@ -100,4 +100,5 @@ def _keeps_to(text: str, guard: str) -> bool:
     if any(len(clause) > _BARE_FIGURE and _FIGURE.search(clause) for clause in rest):
         return False
     latin = sum(char.isascii() for clause in rest for char in clause)
-    return sum(map(len, rest)) - latin + latin * _LATIN_COLUMNS <= _MOST_ELSE
+    columns: float = sum(map(len, rest)) - latin + latin * _LATIN_COLUMNS
+    return columns <= _MOST_ELSE
