@@ -237,10 +237,11 @@ def teach(data: Data, seen: NDArray[np.int64], recipe: Recipe) -> tuple[FeatureU
 def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
     """Return the rows at `seen`, whose features `matrix` holds, and copies written otherwise where the recipe says."""
     blocks, spam, weights = [matrix], [data.spam[seen]], [data.weights[seen]]
+    few = min(1.0, recipe.copied_rows / max(1, len(seen)))
     for copies, factor in (
-        (padded(data.rows, data.weights, seen, recipe.padding, recipe.seed), recipe.padding_weight),
-        (with_notices(data.rows, data.weights, seen, recipe.notices, recipe.seed), recipe.notices_weight),
-        (rewritten(data.rows, data.weights, seen, recipe.rewriting, recipe.seed), recipe.rewriting_weight),
+        (padded(data.rows, data.weights, seen, recipe.padding * few, recipe.seed), recipe.padding_weight),
+        (with_notices(data.rows, data.weights, seen, recipe.notices * few, recipe.seed), recipe.notices_weight),
+        (rewritten(data.rows, data.weights, seen, recipe.rewriting * few, recipe.seed), recipe.rewriting_weight),
     ):
         if copies.texts:
             blocks.append(weigh(union, stored_texts(_normalized(_chunks(copies.texts), len(copies.texts)))))

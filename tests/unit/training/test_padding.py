@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 from spamguard_training.corpus import Row
-from spamguard_training.fit import prepare, score_unseen
+from spamguard_training.fit import prepare, score_unseen, teach
 from spamguard_training.padding import padded, with_notices
 from spamguard_training.recipe import Candidate, Recipe
 from spamguard_training.train import gather, train
@@ -69,6 +69,20 @@ def test_copies_of_spam_may_weigh_more_than_copies_of_ham() -> None:
         for one in (recipe, msgspec.structs.replace(recipe, spam_copies=4.0))
     )
     assert more > even
+
+
+def test_a_large_corpus_trains_on_no_more_copies_than_a_smaller_one() -> None:
+    recipe = Recipe(padding=1.0, notices=1.0, rewriting=1.0)
+    read, _ = gather([LABELLED], [], recipe)
+    data, everyone = prepare(read, recipe), np.arange(len(read))
+
+    def copies(most: int) -> int:
+        _, taught = teach(data, everyone, msgspec.structs.replace(recipe, copied_rows=most))
+        assert sum(block.shape[0] for block in taught.blocks) == len(taught.spam) == len(taught.weights)
+        return len(taught.spam) - len(read)
+
+    assert copies(len(read)) == copies(150_000) > 0
+    assert 0.3 * copies(len(read)) < copies(len(read) // 2) < 0.7 * copies(len(read))
 
 
 @pytest.mark.parametrize("advert", ["代开各类发票，点数优惠，联系13900001234王经理。"])
