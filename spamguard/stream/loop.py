@@ -34,7 +34,7 @@ POLL_TIMEOUT_S: Final = 0.5
 COMMIT_TIMEOUT_S: Final = 5.0
 #: Between two commits, unless partitions move or the loop stops. A commit costs as much as the publication of a small
 #: batch; a process that is killed has so much more to do again.
-COMMIT_EVERY_S: Final = 0.1
+COMMIT_EVERY_S: Final = 0.05
 LAG_EVERY_S: Final = 1.0
 #: How long nobody polls before the partitions are paused. A batch takes a tenth of a second: pausing for each would
 #: cost a fetch every time, while the group gives a member that does not poll twice the rebalance timeout.
