@@ -36,7 +36,7 @@ UNNAMED = {
     "prometheus_client is named in the backends only": BELOW,
     "Backends, settings and logging are wired in by the service alone": BELOW | {"service", "cli", "config", "logs"},
     "Backends know the values and the interfaces, and core's array type, nothing above": BELOW | {"config", "logs"},
-    "Training imports core, the values, settings, logging and the registry, nothing else of the service": (
+    "Training imports core, the values, settings, logging, the registry and who types, nothing else of the service": (
         BELOW | {"config", "logs", "cli"}
     ),
 }
