@@ -301,8 +301,16 @@ class MemoryProducer:
 
     async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
         """Write several batches."""
-        outcomes = await asyncio.gather(*map(self.publish, batches, batches.values()), return_exceptions=True)
-        return {place for place, outcome in zip(batches, outcomes, strict=True) if isinstance(outcome, PublishFailed)}
+        failed = set[Partition]()
+
+        async def one(place: Partition, batch: Sequence[Outgoing]) -> None:
+            try:
+                await self.publish(place, batch)
+            except PublishFailed:
+                failed.add(place)
+
+        await asyncio.gather(*map(one, batches, batches.values()))
+        return failed
 
     async def stop(self) -> None:
         """Nothing to close."""

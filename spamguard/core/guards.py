@@ -58,10 +58,13 @@ _TALKS_OF: Final = {
         "取件|取货|提货|开柜|取餐|快[递件]|包裹|邮件|驿站|柜|领取|取[走出]|签收|代收|保管|存放|退回|超时|逾期|出示|店员|前台|门卫"
     ),
 }
-_CLAUSE_END: Final = re.compile(r"[.,;!?:\[\]()]")
-#: Columns of clauses that talk of something else: a name, a place, a greeting; an advert needs more.
-_MOST_ELSE: Final = 24.0
+_CLAUSE_END: Final = re.compile(r"[.,;!?\[\]()]")
+#: Columns of clauses that talk of something else: a name, a place, a greeting; an advert needs more, or a price.
+_MOST_ELSE: Final = 20.0
 _LATIN_COLUMNS: Final = 0.4
+_FIGURE: Final = re.compile(_MONEY)
+#: A figure that stands alone, in brackets perhaps, is the code itself.
+_BARE_FIGURE: Final = 2
 
 #: A guarded class is short; whatever is longer has something else to say.
 _CODE_MAX_CHARS: Final = 110
@@ -87,12 +90,15 @@ def guard_of(text: str) -> str | None:
         guard = "bank"
     elif len(text) <= _PICK_UP_MAX_CHARS and long_numbers <= 2 and _PICK_UP.search(text):
         guard = "pick_up"
-    return guard if guard is not None and _else(text, guard) <= _MOST_ELSE else None
+    return guard if guard is not None and _keeps_to(text, guard) else None
 
 
-def _else(text: str, guard: str) -> float:
-    """Return how many columns stand in clauses that talk of nothing a notice of this class talks of."""
+def _keeps_to(text: str, guard: str) -> bool:
+    """Return whether hardly anything is said, and no figure named, but what a notice of this class talks of."""
     talks_of = _TALKS_OF[guard]
-    rest = "".join(clause.strip() for clause in _CLAUSE_END.split(text) if not talks_of.search(clause))
-    latin = sum(char.isascii() for char in rest)
-    return len(rest) - latin + latin * _LATIN_COLUMNS
+    rest = [clause.strip() for clause in _CLAUSE_END.split(text) if not talks_of.search(clause)]
+    if any(len(clause) > _BARE_FIGURE and _FIGURE.search(clause) for clause in rest):
+        return False
+    latin = sum(char.isascii() for clause in rest for char in clause)
+    columns: float = sum(map(len, rest)) - latin + latin * _LATIN_COLUMNS
+    return columns <= _MOST_ELSE

@@ -40,8 +40,9 @@ class OutcomeProducer:
         await producer.publish(partition, batch)
 
     async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
-        """Publish decisions and dead letters together."""
-        return await self._rest.publish_each(batches)
+        """Publish decisions and dead letters together, or review copies."""
+        copies = all(partition.topic == self._review_topic for partition in batches)
+        return await (self._copies if copies else self._rest).publish_each(batches)
 
     async def stop(self) -> None:
         """Flush and close both."""

@@ -103,7 +103,7 @@ class DecidingHandler:
         ready, waiting = _parted(judged)
         copies, uncopied = self._copies(judged)
         (failed, ahead_ms), refused = await asyncio.gather(
-            self._published(self._decisions(ready) | self._letters(dead)), self._refused(copies)
+            self._published(self._decisions(ready) | self._letters(dead)), self._producer.publish_each(copies)
         )
         _raise_for(failed)
         if refused or uncopied:
@@ -155,7 +155,7 @@ class DecidingHandler:
                 copies.setdefault(self._review_place(one), []).append(outgoing)
         return copies, uncopied
 
-    def _without_copies(self, waiting: list[_Judged], refused: set[Partition], uncopied: set[str]) -> list[_Judged]:
+    def _without_copies(self, waiting: list[_Judged], refused: Set[Partition], uncopied: set[str]) -> list[_Judged]:
         """Return the decisions, blocks turned to allow where the review copy was not acknowledged."""
         return [
             one._replace(decision=without_review(one.decision))
@@ -198,17 +198,6 @@ class DecidingHandler:
         """Publish decisions and dead letters; return what was not acknowledged, and when the rest was, in epoch ms."""
         failed = await self._producer.publish_each(batches) if batches else frozenset[Partition]()
         return failed, self._clock.now() * 1000
-
-    async def _refused(self, copies: Mapping[Partition, Sequence[Outgoing]]) -> set[Partition]:
-        """Publish review copies, each partition by itself, and return those that did not acknowledge."""
-        outcomes = await asyncio.gather(*map(self._producer.publish, copies, copies.values()), return_exceptions=True)
-        refused = set()
-        for place, outcome in zip(copies, outcomes, strict=True):
-            if isinstance(outcome, PublishFailed):
-                refused.add(place)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        return refused
 
     def _letter(self, record: Record, reason: DeadReason) -> DeadLetter:
         return DeadLetter(

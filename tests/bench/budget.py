@@ -30,7 +30,6 @@ from spamguard.core import decide, features
 from spamguard.core.scorer import LinearReading, LinearScorer
 from spamguard.engine.filter import LiveFilter
 from spamguard.service import process
-from spamguard.service.streams import OutcomeProducer
 from spamguard.service.worker import Worker
 from spamguard.stream import deciding
 
@@ -106,7 +105,7 @@ class Stopwatch:
             (KafkaConsumer, "poll", "fetch, beside the others"),
             (KafkaConsumer, "commit", "commit, beside the others"),
             (LiveFilter, "judge", "judge"),
-            (OutcomeProducer, "publish_each", "produce: wait for acknowledgements"),
+            (handler, "_published", "produce: wait for acknowledgements"),
         ]
         with ExitStack() as stack:
             for owner, name, stage in plain:

@@ -7,10 +7,11 @@ results are added in their order, so neither do the weights. The minimum is scik
 `LogisticRegression`'s, whose solvers take one core and, for the former, copy the rows twice.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,6 +29,8 @@ PIECES: Final = 4  #: of each block of rows
 TOLERANCE: Final = 1e-5
 MOST_STEPS: Final = 100
 MOST_PRODUCTS: Final = 100  #: conjugate gradients a step
+#: Columns whose numbers a thread adds at a time: what it works on stays in its core's cache.
+SPAN: Final = 1 << 15
 #: Rows that say nothing in a step are left out of its products when at least this share of them does.
 WORTH_LEAVING: Final = 0.3
 
@@ -52,51 +55,118 @@ def _logistic(margin: Vector) -> tuple[Vector, Vector, Vector]:
 LOSSES: Final = {"svm": _Loss(_squared_hinge, True), "logistic": _Loss(_logistic, False)}
 
 
+class _Piece:
+    """Some rows, by row and by column on the same arrays, and where in the block each one was."""
+
+    def __init__(self, values: NDArray[np.float32], columns: NDArray[np.int32], starts: NDArray[np.int64], width: int):
+        self._arrays = values, columns, starts
+        self._width = width
+        self.order = np.arange(len(starts) - 1)
+        self.first(len(self.order))
+
+    def first(self, many: int) -> None:
+        """Multiply with so many rows at the front only."""
+        values, columns, starts = self._arrays
+        # Not given to the constructors: those copy what is a part of something larger.
+        self.rows = sp.csr_matrix((many, self._width), dtype=np.float32)
+        self.columns = sp.csc_matrix((self._width, many), dtype=np.float32)
+        for form in (self.rows, self.columns):
+            form.data, form.indices, form.indptr = values, columns, starts[: many + 1]
+
+    def put(self, order: NDArray[np.int64]) -> None:
+        """Put the rows into another order, where they are."""
+        if np.array_equal(order, self.order):
+            return
+        place = np.empty(len(order), dtype=np.int64)
+        place[self.order] = np.arange(len(order))
+        self.first(len(order))
+        found = self.rows[place[order]]
+        values, columns, starts = self._arrays
+        values[:], columns[:], starts[:] = found.data, found.indices, found.indptr
+        self.order = order
+
+
 class _Rows:
     """Rows in pieces, to be multiplied with; each ends in a one, for the intercept."""
 
-    def __init__(self, pieces: Sequence[sp.csr_matrix], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, pieces: Sequence[_Piece], width: int, pool: ThreadPoolExecutor) -> None:
         self._pieces, self._pool = pieces, pool
-        self._ends = np.cumsum([0, *(piece.shape[0] for piece in pieces)])
-        self.shape = int(self._ends[-1]), pieces[0].shape[1] + 1
+        self._ends = np.cumsum([0, *(len(piece.order) for piece in pieces)])
+        self.shape = int(self._ends[-1]), width + 1
+        self._spans = [slice(first, first + SPAN) for first in range(0, width + 1, SPAN)]
 
-    def _mine(self, values: NDArray[np.generic]) -> Iterator[tuple[sp.csr_matrix, NDArray[np.generic]]]:
+    def listen(self, which: NDArray[np.bool_]) -> None:
+        """Multiply with these rows only. They come to the front, in order, for there is no memory to copy them to."""
+        for piece, mine in self._mine(which):
+            piece.put(np.concatenate((np.flatnonzero(mine), np.flatnonzero(~mine))))
+            piece.first(int(mine.sum()))
+
+    def _mine(self, values: NDArray[Any]) -> Iterator[tuple[_Piece, NDArray[Any]]]:
         for number, piece in enumerate(self._pieces):
             yield piece, values[self._ends[number] : self._ends[number + 1]]
 
     def times(self, weights: Vector) -> Vector:
-        """Return each row's sum of weighted values."""
+        """Return the sum of weighted values of each row listened to."""
         single = weights[:-1].astype(np.float32)
-        sums: Vector = np.concatenate(list(self._pool.map(lambda piece: piece @ single, self._pieces))) + weights[-1]
+        sums: Vector = (
+            np.concatenate(list(self._pool.map(lambda piece: piece.rows @ single, self._pieces))) + weights[-1]
+        )
+        return sums
+
+    def times_all(self, weights: Vector) -> Vector:
+        """Return the sum of weighted values of every row."""
+        for piece in self._pieces:
+            piece.first(len(piece.order))
+        sums = self.times(weights)
+        for piece, mine in self._mine(sums):
+            mine[piece.order] = mine.copy()
         return sums
 
     def back(self, amounts: Vector) -> Vector:
-        """Return each column's sum of values, each row's times its amount."""
-        found = np.zeros(self.shape[1])
-        parts = self._mine(amounts.astype(np.float32))
-        for part in self._pool.map(lambda both: both[0].T @ both[1], parts):
-            found[:-1] += part
+        """Return each column's sum of values, each times the amount of its row, of those listened to."""
+        found, single = np.zeros(self.shape[1]), amounts.astype(np.float32)
+        ends = np.cumsum([0, *(piece.rows.shape[0] for piece in self._pieces)])
+        mine = zip(self._pieces, ends[:-1], ends[1:], strict=True)
+        parts = list(self._pool.map(lambda part: part[0].columns @ single[part[1] : part[2]], mine))
+        columns = found[:-1]
+
+        def add(span: slice) -> None:
+            for part in parts:
+                columns[span] += part[span]
+
+        self._span_by_span(add)
         found[-1] = amounts.sum()
         return found
 
-    def at(self, which: NDArray[np.bool_]) -> "_Rows":
-        """Return some of the rows."""
-        return _Rows(list(self._pool.map(lambda both: both[0][np.flatnonzero(both[1])], self._mine(which))), self._pool)
+    def combine(self, vector: Vector, factor: float, other: Vector, its_factor: float) -> None:
+        """Make a vector as long as the weights a sum of itself and another one, where it is."""
+
+        def add(span: slice) -> None:
+            vector[span] = factor * vector[span] + its_factor * other[span]
+
+        self._span_by_span(add)
+
+    def _span_by_span(self, work: Callable[[slice], None]) -> None:
+        deque(self._pool.map(work, self._spans), maxlen=0)
 
 
 @contextmanager
 def _in_pieces(blocks: Sequence[sp.csr_matrix]) -> Iterator[_Rows]:
-    """Give the rows of all blocks, split into pieces of about as many values, without copying any."""
+    """Give the rows of all blocks, split into pieces of about as many values; afterwards they are as they were."""
     pieces = []
     for block in blocks:
+        data = block.data.astype(np.float32, copy=False)
         ends = np.searchsorted(block.indptr, np.linspace(0, block.nnz, PIECES + 1)[1:-1])
         for first, last in zip([0, *ends], [*ends, block.shape[0]], strict=True):
             values = slice(block.indptr[first], block.indptr[last])
             starts = block.indptr[first : last + 1] - block.indptr[first]
-            piece = (block.data[values].astype(np.float32, copy=False), block.indices[values], starts)
-            pieces.append(sp.csr_matrix(piece, shape=(last - first, block.shape[1])))
+            pieces.append(_Piece(data[values], block.indices[values], starts, block.shape[1]))
     with ThreadPoolExecutor(cores()) as pool, threadpool_limits(1, user_api="blas"):
-        yield _Rows(pieces, pool)
+        rows = _Rows(pieces, blocks[0].shape[1], pool)
+        try:
+            yield rows
+        finally:
+            rows.listen(np.ones(rows.shape[0], dtype=np.bool_))
 
 
 class Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -143,18 +213,20 @@ def _minimum(rows: _Rows, sides: Vector, costs: Vector, loss: _Loss) -> tuple[Ve
         values, slopes, curves = loss.of(sides * scores)
         objective = 0.5 * float(ridge @ weights**2) + float(costs @ values)
         slopes, curves = costs * sides * slopes, costs * curves
-        heard, here = slopes != 0, rows
-        if heard.mean() < 1.0 - WORTH_LEAVING:
-            here, slopes, curves = rows.at(heard), slopes[heard], curves[heard]
-        gradient = ridge * weights + here.back(slopes)
+        heard = slopes != 0
+        if heard.mean() >= 1.0 - WORTH_LEAVING:
+            heard[:] = True
+        rows.listen(heard)
+        slopes, curves = slopes[heard], curves[heard]
+        gradient = ridge * weights + rows.back(slopes)
         size = float(np.linalg.norm(gradient))
         first = first or size
         if size <= TOLERANCE * first or objective >= least:  # the latter: single precision sees no further
             return weights, step, products
         least = objective
-        direction, taken = _direction(here, curves, ridge, gradient, min(0.1, (size / first) ** 0.5))
+        direction, taken = _direction(rows, curves, ridge, gradient, min(0.1, (size / first) ** 0.5))
         products += taken
-        along = rows.times(direction)
+        along = rows.times_all(direction)
         far = _how_far(
             sides, costs, loss, scores, along, float((ridge * weights) @ direction), float(ridge @ direction**2)
         )
@@ -162,20 +234,23 @@ def _minimum(rows: _Rows, sides: Vector, costs: Vector, loss: _Loss) -> tuple[Ve
     return weights, MOST_STEPS, products
 
 
-def _direction(here: _Rows, curves: Vector, ridge: Vector, gradient: Vector, enough: float) -> tuple[Vector, int]:
+def _direction(rows: _Rows, curves: Vector, ridge: Vector, gradient: Vector, enough: float) -> tuple[Vector, int]:
     """Return about where Newton's step leads, by conjugate gradients, and the products that took."""
     found, left = np.zeros(len(gradient)), -gradient
     towards, size = left.copy(), float(left @ left)
     goal = size * enough**2
     for product in range(1, MOST_PRODUCTS + 1):
-        bent = ridge * towards + here.back(curves * here.times(towards))
+        bent = rows.back(curves * rows.times(towards))
+        bias = ridge[-1] * towards[-1] + bent[-1]
+        rows.combine(bent, 1.0, towards, 1.0)  # the ridge of every weight but the intercept's is one
+        bent[-1] = bias
         far = size / float(towards @ bent)
-        found += far * towards
-        left -= far * bent
+        rows.combine(found, 1.0, towards, far)
+        rows.combine(left, 1.0, bent, -far)
         last, size = size, float(left @ left)
         if size <= goal:
             return found, product
-        towards = left + size / last * towards
+        rows.combine(towards, size / last, left, 1.0)
     return found, MOST_PRODUCTS
 
 

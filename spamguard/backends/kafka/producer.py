@@ -83,14 +83,22 @@ class KafkaProducer:
 
     async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
         """Publish to several partitions in one request a broker; patience is had with each partition by itself."""
-        if self._patience_s is not None:
-            outcomes = await asyncio.gather(*map(self.publish, batches, batches.values()), return_exceptions=True)
-            return {place for place, outcome in zip(batches, outcomes, strict=True) if outcome is not None}
-        try:
-            producer = await self._sound(", ".join(sorted({place.topic for place in batches})))
-        except PublishFailed:
-            return batches.keys()
-        return (await self._delivered(producer, batches)).keys()
+        if self._patience_s is None:
+            try:
+                producer = await self._sound(", ".join(sorted({place.topic for place in batches})))
+            except PublishFailed:
+                return batches.keys()
+            return (await self._delivered(producer, batches)).keys()
+        failed = set[Partition]()
+
+        async def one(place: Partition, batch: Sequence[Outgoing]) -> None:
+            try:
+                await self.publish(place, batch)
+            except PublishFailed:
+                failed.add(place)
+
+        await asyncio.gather(*map(one, batches, batches.values()))
+        return failed
 
     async def _delivered(
         self, producer: AIOKafkaProducer, batches: Mapping[Partition, Sequence[Outgoing]]

@@ -43,3 +43,21 @@ def test_blocks_are_as_one_matrix() -> None:
     whole = Linear("svm", 1.0).fit(ROWS, SPAM, WEIGHTS)
     parts = Linear("svm", 1.0).fit([ROWS[:1], ROWS[1:300], ROWS[300:]], SPAM, WEIGHTS)
     np.testing.assert_allclose(whole.decision_function(ROWS), parts.decision_function(ROWS), atol=2e-3)
+
+
+def test_the_rows_stand_in_memory_once_and_are_as_they_were_afterwards() -> None:
+    rows = ROWS.copy()
+    with newton._in_pieces([rows]) as pieces:
+        for piece in pieces._pieces:
+            for form in (piece.rows, piece.columns):
+                assert np.shares_memory(form.data, rows.data) and np.shares_memory(form.indices, rows.indices)
+        some = SPAM | (WEIGHTS == 0.03)
+        pieces.listen(some)
+        weights = RNG.normal(size=901)
+        every = ROWS @ weights[:-1] + weights[-1]
+        np.testing.assert_allclose(pieces.times(weights), every[some], atol=1e-5)
+        np.testing.assert_allclose(pieces.back(every[some])[:-1], ROWS[some].T @ every[some], atol=1e-4)
+        np.testing.assert_allclose(pieces.times_all(weights), every, atol=1e-5)
+    Linear("svm", 1.0).fit(rows, SPAM, WEIGHTS)
+    for one, other in zip((rows.data, rows.indices, rows.indptr), (ROWS.data, ROWS.indices, ROWS.indptr), strict=True):
+        assert one.tobytes() == other.tobytes()
