@@ -6,12 +6,14 @@ service does with arrays of whole batches is done here with strings, dictionarie
 """
 
 import math
+import re
 from collections import Counter
 from typing import NamedTuple
 
-from spamguard.core import fold_table, normalize
+from spamguard.core import fold_table, normalize, shape, sounds
 from spamguard.core.features import View
 from spamguard.core.guards import guard_of
+from spamguard.core.normalize import TOKENS
 from spamguard.core.policy import EVIDENCE_FLOOR, STANDARD, rule
 from spamguard.core.scorer import ModelArrays
 from spamguard.core.tokenizer import tokenize
@@ -74,8 +76,62 @@ def normalised(text: str) -> list[Cell]:
     return cells
 
 
+def said(text: str) -> list[tuple[str, int, int]]:
+    """Return a text's characters with letters beside Han as what they spell, and which characters each covers."""
+    heard, at = [], 0
+    for run in re.findall("[a-z]+|[^a-z]", text):
+        end = at + len(run)
+        beside = [char for char in text[max(0, at - 1) : at] + text[end : end + 1] if "\u4e00" <= char < "\ua000"]
+        letters = "a" <= run[0] <= "z"
+        chars = sounds.spelt(run) if letters and beside and len(run) <= sounds.MOST_LETTERS else None
+        if chars is None:
+            heard += [(char, place, place + 1) for place, char in enumerate(run, start=at)]
+        else:
+            heard += [(char, at, end) for char in chars]
+        at = end
+    return heard
+
+
+def built(text: str) -> list[int]:
+    """Return the symbols of a message's shape, a slot each."""
+    names = {char: number for number, kind in enumerate(shape.KINDS) for char in kind.chars}
+    han, latin, other = (len(shape.KINDS) + place for place in range(3))
+
+    def kind_of(char: str) -> int:
+        is_han = "\u3400" <= char < "\u4dc0" or "\u4e00" <= char < "\ua000"
+        return names.get(char, han if is_han else latin if "a" <= char <= "z" else other)
+
+    def place_of(*chars: str) -> int:
+        first = min((text.index(char) for char in chars if char in text), default=None)
+        return 0 if first is None else 1 + 4 * first // len(text)
+
+    kinds = [kind_of(char) for char in text]
+    length = max(1, len(text))
+    token = sum(kind < han and "\ue000" <= shape.KINDS[kind].chars[0] <= "\uf8ff" for kind in kinds)
+    in_han = sum(kind == han or (kind < han and shape.KINDS[kind].is_han) for kind in kinds)
+    slots = [(min(kinds.count(number), kind.most), kind.most) for number, kind in enumerate(shape.KINDS) if number]
+    slots += [
+        (sum(len(text) > last for last in shape.LENGTHS.tolist()), len(shape.LENGTHS)),
+        (5 * in_han // length, 5),
+        (4 * kinds.count(latin) // length, 4),
+        (min(12 * token // length, 5), 5),
+        (kinds[0] if kinds else 0, other),
+        (kinds[-1] if kinds else 0, other),
+        (place_of(*(TOKENS[name] for name in ("url", "url_rare", "url_short", "url_ip"))), 4),
+        (place_of(*(TOKENS[name] for name in ("mobile", "landline", "hotline"))), 4),
+        (int(any(char in "退拒" for char in text[-14:])), 1),
+    ]
+    symbols, behind = [], 1
+    for value, most in slots:
+        symbols.append(behind + value)
+        behind += most + 1
+    return symbols
+
+
 def occurrences(text: str, view: View, arrays: ModelArrays) -> list[tuple[int, bool, int, int]]:
     """Return the key of each n-gram of known symbols, whether it is evidence, and the characters it covers."""
+    if view.name == "shape":
+        return [(symbol, False, 0, 0) for symbol in built(text)]
     words, at = [], 0
     for word in tokenize(text):
         if word != " ":
@@ -96,7 +152,8 @@ def occurrences(text: str, view: View, arrays: ModelArrays) -> list[tuple[int, b
     else:
         codes, known = arrays.symbols[view.name]
         table = dict(zip(codes.tolist(), known.tolist(), strict=True))
-        symbols = [(table.get(ord(char), 0), place, place + 1) for place, char in enumerate(text)]
+        read = said(text) if view.name == "sounds" else [(char, at, at + 1) for at, char in enumerate(text)]
+        symbols = [(table.get(ord(char), 0), start, end) for char, start, end in read]
     found = []
     for length in range(view.shortest, view.longest + 1):
         for first in range(len(symbols) - length + 1):
@@ -105,7 +162,7 @@ def occurrences(text: str, view: View, arrays: ModelArrays) -> list[tuple[int, b
                 key = 0
                 for symbol, _, _ in row:
                     key = key << view.bits | symbol
-                found.append((key, length > 1, row[0][1], row[-1][2]))
+                found.append((key, length > (2 if view.name == "sounds" else 1), row[0][1], row[-1][2]))
     return found
 
 

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from spamguard.core.normalize import TOKENS
 
-_LINE_BREAK: Final = 0x0A
 
-
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """Some characters of one kind; a slot counts them up to `most`."""
 
     chars: str
@@ -24,39 +22,39 @@ class _Kind(NamedTuple):
 
 
 #: Kinds of characters by what they do in a message; what is in none is Han, Latin or something else.
-_KINDS: Final = (
-    _Kind("\n", 0),
-    _Kind(" ", 3),
-    _Kind("".join(TOKENS[f"number_{digits}"] for digits in (1, 2, 3)), 4),
-    _Kind("".join(TOKENS[f"number_{digits}"] for digits in (4, 5, 6, 7, 8)), 3),
-    _Kind(TOKENS["decimal"], 3),
-    _Kind(TOKENS["time"], 2),
-    _Kind(TOKENS["url"], 2),
-    _Kind(TOKENS["url_rare"] + TOKENS["url_short"] + TOKENS["url_ip"], 2),
-    _Kind(TOKENS["mobile"] + TOKENS["landline"] + TOKENS["hotline"], 2),
-    _Kind(TOKENS["service_number"] + TOKENS["email"], 2),
-    _Kind("!", 3),
-    _Kind("?", 2),
-    _Kind(",、", 6),
-    _Kind(".", 4),
-    _Kind(":;", 3),
-    _Kind("[", 2),
-    _Kind("]", 2),
-    _Kind("()《》<>\"'", 3),
-    _Kind("元$¥£€", 3, is_han=True),
-    _Kind("%折", 2, is_han=True),
-    _Kind("您", 2, is_han=True),
-    _Kind("你我", 2, is_han=True),
-    _Kind("免送惠奖抢赠券", 4, is_han=True),  # what is on offer
-    _Kind("询击载登拨复点", 4, is_han=True),  # what one is asked to do
-    _Kind("退拒", 2, is_han=True),
-    _Kind("已", 2, is_han=True),  # what has been done
-    _Kind("请", 2, is_han=True),
+KINDS: Final = (
+    Kind("\n", 0),
+    Kind(" ", 3),
+    Kind("".join(TOKENS[f"number_{digits}"] for digits in (1, 2, 3)), 4),
+    Kind("".join(TOKENS[f"number_{digits}"] for digits in (4, 5, 6, 7, 8)), 3),
+    Kind(TOKENS["decimal"], 3),
+    Kind(TOKENS["time"], 2),
+    Kind(TOKENS["url"], 2),
+    Kind(TOKENS["url_rare"] + TOKENS["url_short"] + TOKENS["url_ip"], 2),
+    Kind(TOKENS["mobile"] + TOKENS["landline"] + TOKENS["hotline"], 2),
+    Kind(TOKENS["service_number"] + TOKENS["email"], 2),
+    Kind("!", 3),
+    Kind("?", 2),
+    Kind(",、", 6),
+    Kind(".", 4),
+    Kind(":;", 3),
+    Kind("[", 2),
+    Kind("]", 2),
+    Kind("()《》<>\"'", 3),
+    Kind("元$¥£€", 3, is_han=True),
+    Kind("%折", 2, is_han=True),
+    Kind("您", 2, is_han=True),
+    Kind("你我", 2, is_han=True),
+    Kind("免送惠奖抢赠券", 4, is_han=True),  # what is on offer
+    Kind("询击载登拨复点", 4, is_han=True),  # what one is asked to do
+    Kind("退拒", 2, is_han=True),
+    Kind("已", 2, is_han=True),  # what has been done
+    Kind("请", 2, is_han=True),
 )
 _LINES: Final = 0
-_HAN, _LATIN, _OTHER = len(_KINDS), len(_KINDS) + 1, len(_KINDS) + 2
-_WIDTH: Final = len(_KINDS) + 3  #: kinds in all
-_LENGTHS: Final = np.array([0, 2, 4, 7, 11, 16, 23, 32, 45, 60, 70, 90, 120, 160, 220, 320])  #: last of each bucket
+_HAN, _LATIN, _OTHER = len(KINDS), len(KINDS) + 1, len(KINDS) + 2
+_WIDTH: Final = len(KINDS) + 3  #: kinds in all
+LENGTHS: Final = np.array([0, 2, 4, 7, 11, 16, 23, 32, 45, 60, 70, 90, 120, 160, 220, 320])  #: last of each bucket
 _TAIL: Final = 14  #: characters in which a message says how to opt out
 _QUARTERS: Final = 4
 
@@ -66,7 +64,7 @@ def _kind_table() -> NDArray[np.uint8]:
     for first, last in ((0x3400, 0x4DC0), (0x4E00, 0xA000)):
         table[first:last] = _HAN
     table[ord("a") : ord("z") + 1] = _LATIN
-    for number, kind in enumerate(_KINDS):
+    for number, kind in enumerate(KINDS):
         table[[ord(char) for char in kind.chars]] = number
     return table
 
@@ -75,7 +73,7 @@ _KIND_OF: Final = _kind_table()
 #: Which kinds are Han, and which are tokens.
 _SHARED: Final = np.array(
     [
-        *((kind.is_han, "\ue000" <= kind.chars[0] <= "\uf8ff") for kind in _KINDS),
+        *((kind.is_han, "\ue000" <= kind.chars[0] <= "\uf8ff") for kind in KINDS),
         (True, False),
         (False, False),
         (False, False),
@@ -87,10 +85,10 @@ _LINK, _PHONE, _OPT_OUT = 1, 2, 3
 _MARK_OF: Final = np.zeros(_WIDTH, dtype=np.uint8)
 for _mark, _char in ((_LINK, TOKENS["url"]), (_LINK, TOKENS["url_rare"]), (_PHONE, TOKENS["mobile"]), (_OPT_OUT, "退")):
     _MARK_OF[_KIND_OF[ord(_char)]] = _mark
-_MOST: Final = np.array([kind.most for kind in _KINDS[1:]])
+_MOST: Final = np.array([kind.most for kind in KINDS[1:]])
 #: How many values each slot has: counts of kinds, length, shares of Han, Latin and tokens, first and last kind, places
 #: of the first link and phone, opt-out at the end.
-_SIZES: Final = np.array([*(_MOST + 1), len(_LENGTHS) + 1, 6, 5, 6, _WIDTH, _WIDTH, 5, 5, 2])
+_SIZES: Final = np.array([*(_MOST + 1), len(LENGTHS) + 1, 6, 5, 6, _WIDTH, _WIDTH, 5, 5, 2])
 SLOTS: Final = len(_SIZES)
 SYMBOLS: Final = int(_SIZES.sum())
 #: The number of each slot's first symbol; 0 is no symbol.
@@ -114,10 +112,10 @@ def shapes(codes: NDArray[np.uint32], messages: int) -> NDArray[np.int64]:
     whole = np.maximum(lengths, 1)
     padded = np.append(kinds, np.uint8(_LINES))
     values = np.zeros((messages, SLOTS), dtype=np.int64)
-    np.minimum(counts[:, 1 : len(_KINDS)], _MOST, out=values[:, : len(_MOST)])
+    np.minimum(counts[:, 1 : len(KINDS)], _MOST, out=values[:, : len(_MOST)])
     rest = values[:, len(_MOST) :]
     shares = counts @ _SHARED
-    rest[:, 0] = np.searchsorted(_LENGTHS, lengths)
+    rest[:, 0] = np.searchsorted(LENGTHS, lengths)
     rest[:, 1] = 5 * shares[:, 0] // whole
     rest[:, 2] = 4 * counts[:, _LATIN] // whole
     rest[:, 3] = np.minimum(12 * shares[:, 1] // whole, 5)
