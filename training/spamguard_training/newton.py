@@ -7,7 +7,6 @@ results are added in their order, so neither do the weights. The minimum is scik
 `LogisticRegression`'s, whose solvers take one core and, for the former, copy the rows twice.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,8 +28,6 @@ PIECES: Final = 4  #: of each block of rows
 TOLERANCE: Final = 1e-5
 MOST_STEPS: Final = 100
 MOST_PRODUCTS: Final = 100  #: conjugate gradients a step
-#: Columns whose numbers a thread adds at a time: what it works on stays in its core's cache.
-SPAN: Final = 1 << 15
 #: Rows that say nothing in a step are left out of its products when at least this share of them does.
 WORTH_LEAVING: Final = 0.3
 
@@ -93,7 +90,6 @@ class _Rows:
         self._pieces, self._pool = pieces, pool
         self._ends = np.cumsum([0, *(len(piece.order) for piece in pieces)])
         self.shape = int(self._ends[-1]), width + 1
-        self._spans = [slice(first, first + SPAN) for first in range(0, width + 1, SPAN)]
 
     def listen(self, which: NDArray[np.bool_]) -> None:
         """Multiply with these rows only. They come to the front, in order, for there is no memory to copy them to."""
@@ -126,28 +122,11 @@ class _Rows:
         """Return each column's sum of values, each times the amount of its row, of those listened to."""
         found, single = np.zeros(self.shape[1]), amounts.astype(np.float32)
         ends = np.cumsum([0, *(piece.rows.shape[0] for piece in self._pieces)])
-        mine = zip(self._pieces, ends[:-1], ends[1:], strict=True)
-        parts = list(self._pool.map(lambda part: part[0].columns @ single[part[1] : part[2]], mine))
-        columns = found[:-1]
-
-        def add(span: slice) -> None:
-            for part in parts:
-                columns[span] += part[span]
-
-        self._span_by_span(add)
+        parts = zip(self._pieces, ends[:-1], ends[1:], strict=True)
+        for part in self._pool.map(lambda part: part[0].columns @ single[part[1] : part[2]], parts):
+            found[:-1] += part
         found[-1] = amounts.sum()
         return found
-
-    def combine(self, vector: Vector, factor: float, other: Vector, its_factor: float) -> None:
-        """Make a vector as long as the weights a sum of itself and another one, where it is."""
-
-        def add(span: slice) -> None:
-            vector[span] = factor * vector[span] + its_factor * other[span]
-
-        self._span_by_span(add)
-
-    def _span_by_span(self, work: Callable[[slice], None]) -> None:
-        deque(self._pool.map(work, self._spans), maxlen=0)
 
 
 @contextmanager
@@ -240,17 +219,14 @@ def _direction(rows: _Rows, curves: Vector, ridge: Vector, gradient: Vector, eno
     towards, size = left.copy(), float(left @ left)
     goal = size * enough**2
     for product in range(1, MOST_PRODUCTS + 1):
-        bent = rows.back(curves * rows.times(towards))
-        bias = ridge[-1] * towards[-1] + bent[-1]
-        rows.combine(bent, 1.0, towards, 1.0)  # the ridge of every weight but the intercept's is one
-        bent[-1] = bias
+        bent = ridge * towards + rows.back(curves * rows.times(towards))
         far = size / float(towards @ bent)
-        rows.combine(found, 1.0, towards, far)
-        rows.combine(left, 1.0, bent, -far)
+        found += far * towards
+        left -= far * bent
         last, size = size, float(left @ left)
         if size <= goal:
             return found, product
-        rows.combine(towards, size / last, left, 1.0)
+        towards = left + size / last * towards
     return found, MOST_PRODUCTS
 
 

@@ -24,6 +24,7 @@ from spamguard_training.cores import spread
 from spamguard_training.newton import LOSSES, Linear
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most
+GROWTH = 1 << 23  #: most values more that a matrix of unknown size is held ready for
 
 Texts = Sequence[str]
 _LINE_BREAK: Final = 0x0A
@@ -372,7 +373,7 @@ def _written(parts: Iterable[_Rows], rows: int, width: int, expected: int) -> sp
         first, last = last, last + len(part.values)
         if last > len(values):
             for held in (values, columns):
-                held.resize(last + last // 8, refcheck=False)
+                held.resize(last + min(last // 8, GROWTH), refcheck=False)
         values[first:last], columns[first:last] = part.values, part.columns
         ends[row + 1 : row + 1 + len(part.lengths)] = first + np.cumsum(part.lengths)
         row += len(part.lengths)
