@@ -30,7 +30,7 @@ from spamguard_training import variant_table
 from spamguard_training.cores import spread
 from spamguard_training.corpus import Row
 from spamguard_training.measure import Floats, recall_at
-from spamguard_training.padding import padded, with_notices
+from spamguard_training.padding import LEAST_WEIGHT, padded, with_notices
 from spamguard_training.pipeline import classifier, feature_union, fit_features, weigh
 from spamguard_training.recipe import Candidate, Recipe
 from spamguard_training.rewriting import rewritten
@@ -237,7 +237,7 @@ def teach(data: Data, seen: NDArray[np.int64], recipe: Recipe) -> tuple[FeatureU
 def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArray[np.int64], recipe: Recipe) -> _Taught:
     """Return the rows at `seen`, whose features `matrix` holds, and copies written otherwise where the recipe says."""
     blocks, spam, weights = [matrix], [data.spam[seen]], [data.weights[seen]]
-    few = min(1.0, recipe.copied_rows / max(1, len(seen)))
+    few = min(1.0, recipe.copied_rows / max(1, int((data.weights[seen] >= LEAST_WEIGHT).sum())))
     for copies, factor in (
         (padded(data.rows, data.weights, seen, recipe.padding * few, recipe.seed), recipe.padding_weight),
         (with_notices(data.rows, data.weights, seen, recipe.notices * few, recipe.seed), recipe.notices_weight),
