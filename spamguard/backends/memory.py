@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from time import time
 from typing import Final
 
+from spamguard.backends.each import publish_beside
 from spamguard.errors import BrokerUnavailable, CommitRefused, PublishFailed, TopicUnfit
 from spamguard.interfaces import OnAssigned, OnRevoked
 from spamguard.types import Offsets, Outgoing, Partition, Record
@@ -301,16 +302,7 @@ class MemoryProducer:
 
     async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
         """Write several batches."""
-        failed = set[Partition]()
-
-        async def one(place: Partition, batch: Sequence[Outgoing]) -> None:
-            try:
-                await self.publish(place, batch)
-            except PublishFailed:
-                failed.add(place)
-
-        await asyncio.gather(*map(one, batches, batches.values()))
-        return failed
+        return await publish_beside(self.publish, batches)
 
     async def stop(self) -> None:
         """Nothing to close."""

@@ -73,8 +73,9 @@ def explain(
 ) -> None:
     """Show why a text gets its decision.
 
-    Clues are coloured in the text: red speaks for spam, green for ham. Their pulls, the rest and the intercept add up
-    to the log-odds, and the score is 1 / (1 + exp(−log-odds)).
+    Clues are coloured in the text: red speaks for spam, green for ham. Their pulls, the rest (weaker clues, and the
+    message's shape: its length, how many links, prices and requests) and the intercept add up to the log-odds, and the
+    score is 1 / (1 + exp(−log-odds)).
 
       $ spamguard explain '代开发*票，各行业均可，加薇信'
     """
@@ -191,7 +192,7 @@ def _pull_table(explanation: Explanation, decision: Decision) -> Table:
     for pull, feature, times in sums:
         name = Text(printable(feature), _pull_style(pull)).append(f" ×{times}" if times > 1 else "", DIM)
         table.add_row(name, Text(f"{pull:+.3f}", _pull_style(pull)), _pull_bar(pull, strongest))
-    table.add_row(Text("weaker clues", DIM), Text(f"{explanation.rest:+.3f}", DIM), "")
+    table.add_row(Text("weaker clues, shape", DIM), Text(f"{explanation.rest:+.3f}", DIM), "")
     table.add_row(Text("intercept", DIM), Text(f"{explanation.intercept:+.3f}", DIM), "")
     total = f"→ score {score_text(decision.score)}"
     table.add_row(Text("log-odds", "bold"), Text(f"{explanation.log_odds:+.3f}", "bold"), total)

@@ -8,7 +8,7 @@ is what is heard. The vocabulary and the document frequencies stay those of the 
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -42,45 +42,53 @@ def padded(
     rows: Sequence[Row], weights: NDArray[np.float64], seen: NDArray[np.int64], share: float, seed: int
 ) -> Copies:
     """Return padded copies of a share of the rows at `seen`; the padding comes from these rows too."""
-    pools: dict[str, list[str]] = {}
-    for place in seen.tolist():
-        if _is_padding(row := rows[place]):
-            pools.setdefault(row.lang[:2], []).append(row.text)
-    texts, places = [], []
-    for place in seen.tolist():
-        row = rows[place]
-        rng = random.Random(f"{seed}:padding:{row.id}")  # noqa: S311 - reproducible, not secret
-        pool = pools.get(row.lang[:2])
-        if pool is None or weights[place] < LEAST_WEIGHT or rng.random() >= share:
-            continue
+
+    def write(text: str, pool: Sequence[str], rng: random.Random) -> list[str]:
         around = [rng.choice(pool) for _ in range(rng.choice(COUNTS))]
-        around.insert(rng.randint(0, len(around)), row.text)
-        texts.append(rng.choice(BETWEEN).join(around))
-        places.append(place)
-    return Copies(texts, np.array(places, dtype=np.int64))
+        around.insert(rng.randint(0, len(around)), text)
+        return around
+
+    return _copies(rows, weights, seen, share, f"{seed}:padding", _is_padding, write)
 
 
 def with_notices(
     rows: Sequence[Row], weights: NDArray[np.float64], seen: NDArray[np.int64], share: float, seed: int
 ) -> Copies:
     """Return copies of a share of the rows at `seen` with a notice, or a sentence of one, before or behind them."""
-    pools: dict[str, list[str]] = {}
-    for place in seen.tolist():
-        if _is_notice(row := rows[place]):
-            pools.setdefault(row.lang[:2], []).append(row.text)
-    texts, places = [], []
-    for place in seen.tolist():
-        row = rows[place]
-        rng = random.Random(f"{seed}:notice:{row.id}")  # noqa: S311 - reproducible, not secret
-        pool = pools.get(row.lang[:2])
-        if pool is None or weights[place] < LEAST_WEIGHT or rng.random() >= share:
-            continue
+
+    def write(text: str, pool: Sequence[str], rng: random.Random) -> list[str]:
         notice = rng.choice(pool)
         sentences = [part for part in _SENTENCE_END.split(notice) if len(part) >= SHORTEST_SENTENCE]
         if sentences and rng.random() < 0.5:
             notice = rng.choice(sentences)
-        both = [row.text, notice] if rng.random() < 0.5 else [notice, row.text]
-        texts.append(rng.choice(BETWEEN).join(both))
+        return [text, notice] if rng.random() < 0.5 else [notice, text]
+
+    return _copies(rows, weights, seen, share, f"{seed}:notice", _is_notice, write)
+
+
+def _copies(
+    rows: Sequence[Row],
+    weights: NDArray[np.float64],
+    seen: NDArray[np.int64],
+    share: float,
+    name: str,
+    is_beside: Callable[[Row], bool],
+    write: Callable[[str, Sequence[str], random.Random], list[str]],
+) -> Copies:
+    """Return copies of a share of the rows that weigh, with texts of their language from these rows beside them."""
+    pools: dict[str, list[str]] = {}
+    for place in seen.tolist():
+        if is_beside(row := rows[place]):
+            pools.setdefault(row.lang[:2], []).append(row.text)
+    texts, places = [], []
+    for place in seen.tolist():
+        row = rows[place]
+        rng = random.Random(f"{name}:{row.id}")  # noqa: S311 - reproducible, not secret
+        pool = pools.get(row.lang[:2])
+        if pool is None or weights[place] < LEAST_WEIGHT or rng.random() >= share:
+            continue
+        parts = write(row.text, pool, rng)
+        texts.append(rng.choice(BETWEEN).join(parts))
         places.append(place)
     return Copies(texts, np.array(places, dtype=np.int64))
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
+from spamguard.backends.each import publish_beside
 from spamguard.backends.kafka.connection import KafkaConfig, ended, reach
 from spamguard.errors import BrokerUnavailable, PublishFailed
 from spamguard.types import Outgoing, Partition
@@ -89,16 +90,7 @@ class KafkaProducer:
             except PublishFailed:
                 return batches.keys()
             return (await self._delivered(producer, batches)).keys()
-        failed = set[Partition]()
-
-        async def one(place: Partition, batch: Sequence[Outgoing]) -> None:
-            try:
-                await self.publish(place, batch)
-            except PublishFailed:
-                failed.add(place)
-
-        await asyncio.gather(*map(one, batches, batches.values()))
-        return failed
+        return await publish_beside(self.publish, batches)
 
     async def _delivered(
         self, producer: AIOKafkaProducer, batches: Mapping[Partition, Sequence[Outgoing]]
