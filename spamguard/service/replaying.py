@@ -59,13 +59,14 @@ class Replay:
         requests = [Request(message, "", 0) for message, _, _ in pairs]
         now = self._after.judge_now(requests)
         then = self._then(requests, [decision for _, decision, _ in pairs])
+        first = self.messages
         self.messages += len(pairs)
         for place, decisions in enumerate((then, now)):
             self.blocked[place] += sum(decision.would_be == "block" for decision in decisions)
         for change in changes(then, now, [label for _, _, label in pairs]):
             self.turns[change.turn] += 1
             text = masked(text_of(pairs[change.place][0]) or "")
-            key = (-ORDER[change.turn], moved(change), -self.messages - change.place)
+            key = (-ORDER[change.turn], moved(change), -first - change.place)
             entry = (key, Shown(change.turn, change.before, change.after, text))
             if len(self._kept) < KEPT:
                 heapq.heappush(self._kept, entry)

@@ -120,8 +120,8 @@ def _cutoffs(manifest: Manifest) -> Iterable[Block]:
         f"The spam cutoff is the lowest one whose share of blocked ham stays inside {budget.false_positive_rate:.2%} "
         f"at its 95 % upper bound, on a mix of {mix}: {budget.estimate:.3%} measured, at most "
         f"{budget.upper_bound:.3%}, on {budget.ham_rows:,} near-duplicate groups of ham whose kind is known: read by "
-        "the label policy and sure, private chat or codes by their source, recent templates, and hand-written families "
-        "(invented, and counted like the rest). Guards and the evidence floor protect more: the tables below count "
+        "the label policy and sure, private chat or codes by their source, and recent templates. Hand-written families "
+        "are trained on and count for no budget. Guards and the evidence floor protect more: the tables below count "
         "them, the budget does not."
     )
     yield f"{manifest.calibration}."

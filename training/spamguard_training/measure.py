@@ -15,6 +15,7 @@ from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
 
 from spamguard_training.corpus import Row
+from spamguard_training.families import SOURCE as INVENTED
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -79,9 +80,10 @@ def ham_kind(row: Row) -> str | None:
     """Return which kind of ham a row is for the budget, or None when nobody made sure.
 
     Any row with a category counts, and private chat or codes by their source: a category stands on rows that were read
-    by the policy, on recent templates and on hand-written families. Of rows that were read only the sure ones count.
+    by the policy and on recent templates. Of rows that were read only the sure ones count; invented ones never do,
+    however many are written.
     """
-    if row.is_spam or (row.read and row.confidence == "low"):
+    if row.is_spam or row.source == INVENTED or (row.read and row.confidence == "low"):
         return None
     if row.category == "personal" or (row.public_category == "personal_chat"):
         return "personal"

@@ -14,6 +14,8 @@ from spamguard.core.codec import encode
 from spamguard.core.decide import Request
 from spamguard.service import streams
 from spamguard.service.judging import offline_filter
+from spamguard.service.replaying import Replay
+from spamguard.stream.recordings import Recordings
 from spamguard.types import Message, Outgoing, Partition, ReviewCopy
 from tests.cast import INVOICE, LOTTERY, MUM
 from tests.conftest import SAMPLES
@@ -60,6 +62,20 @@ def test_a_replay_shows_newly_blocked_messages_first_with_their_numbers_covered(
     assert registry.read_aliases(folder) == {"champion": "small/1.0"}
     same = json.loads(spamguard("replay", str(recorded), "--json").out)
     assert same["turns"] == {}
+
+
+def test_changes_that_are_alike_are_kept_from_batches_of_any_size(folder: Path, recorded: Path) -> None:
+    before, after = (
+        offline_filter(load({"model": model}, environ={"SPAMGUARD_MODELS": str(folder)}))
+        for model in ("small/1.0", "small/2.0")
+    )
+    records = [record for batch in Recordings().of_files([recorded]) for record in batch]
+    once, thrice = Replay(after, before), Replay(after, before)
+    once.take(records)
+    for record in records:  # the second of two, and the one alone behind them, are the same change
+        thrice.take([record, record])
+        thrice.take([record])
+    assert len(thrice.shown()) == 3 * len(once.shown()) > 0
 
 
 def test_a_topic_is_replayed_without_a_group_against_what_was_decided_then(
