@@ -10,16 +10,30 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from spamguard.backends import artifacts
-from spamguard.core.features import View
+from spamguard.core.features import View, code_points, heard
 from spamguard.core.normalize import normalize
+from spamguard.core.shape import shapes
 
 
 def plain_way(folder: Path) -> Callable[[str], float]:
     jieba.initialize()
     _, model = artifacts.read(folder)
 
+    tables = {name: np.zeros(0x110000, np.uint16) for name in model.symbols}
+    for name, (codes, symbols) in model.symbols.items():
+        tables[name][codes] = symbols
+    read = {
+        "chars": lambda codes, _: tables["chars"][codes],
+        "sounds": lambda codes, text: heard([text], codes, tables["sounds"]).symbols.values,
+        "shape": lambda codes, _: shapes(codes, 1)[0],
+    }
+
     def features(text: str, v: View) -> list[str]:
-        words = list(text) if v.bits == 16 else [w for w in jieba.lcut(text, HMM=False) if w != " "]
+        words = (
+            list(map(str, read[v.name](code_points([text]), text)))
+            if v.bits == 16
+            else [w for w in jieba.lcut(text, HMM=False) if w != " "]
+        )
         if v.markers:
             return [f"{k}\0{w}" for k, m in enumerate(v.markers, 1) if set(m) & set(words) for w in words]
         return [
@@ -28,8 +42,7 @@ def plain_way(folder: Path) -> Callable[[str], float]:
 
     parts, linear = [], LogisticRegression()
     for v, keys, idf, _ in model.views:
-        names = dict(zip(*map(list, reversed(model.symbols[v.name])), strict=True)) if v.bits == 16 else {}
-        spell = (lambda s, n=names: chr(n[s])) if v.bits == 16 else (lambda s: model.words[s - 1])
+        spell = str if v.bits == 16 else (lambda s: model.words[s - 1])
         cut = [[k >> v.bits * i & ((1 << v.bits) - 1) for i in reversed(range(v.longest))] for k in keys.tolist()]
         known = ["\0".join([str(c[0]), spell(c[1])] if v.markers else [spell(s) for s in c if s]) for c in cut]
         view = TfidfVectorizer(analyzer=lambda t, v=v: features(t, v), vocabulary=known, sublinear_tf=True)
