@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jieba
 import numpy as np
@@ -18,19 +19,19 @@ from spamguard.core.shape import shapes
 def plain_way(folder: Path) -> Callable[[str], float]:
     jieba.initialize()
     _, model = artifacts.read(folder)
-
     tables = {name: np.zeros(0x110000, np.uint16) for name in model.symbols}
     for name, (codes, symbols) in model.symbols.items():
         tables[name][codes] = symbols
-    read = {
-        "chars": lambda codes, _: tables["chars"][codes],
-        "sounds": lambda codes, text: heard([text], codes, tables["sounds"]).symbols.values,
-        "shape": lambda codes, _: shapes(codes, 1)[0],
-    }
+
+    def symbols_of(text: str, name: str) -> Any:
+        codes = code_points([text])
+        if name == "shape":
+            return shapes(codes, 1)[0]
+        return heard([text], codes, tables[name]).symbols.values if name == "sounds" else tables[name][codes]
 
     def features(text: str, v: View) -> list[str]:
         words = (
-            list(map(str, read[v.name](code_points([text]), text)))
+            list(map(str, symbols_of(text, v.name)))
             if v.bits == 16
             else [w for w in jieba.lcut(text, HMM=False) if w != " "]
         )
