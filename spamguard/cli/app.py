@@ -7,7 +7,7 @@ commands by a function `register(app)`; packages outside this one do the same th
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, NamedTuple
@@ -187,8 +187,9 @@ def _type_in_words(told: Callable[..., str | None], ctx: Any) -> str | None:
     return f"<{_TYPE_WORDS.get(bare, bare)}>{'…' if repeated else ''}" if bare else said
 
 
+@cache
 def _fold_long_words() -> None:
-    """Let Rich break a word that is wider than its column, where it would cut a setting's variable short."""
+    """Once, let Rich break a word that is wider than its column, where it would cut a setting's variable short."""
     from typer import rich_utils
 
     made = getattr(rich_utils, "_make_rich_text", None)  # Typer offers no other way in
