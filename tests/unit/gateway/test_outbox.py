@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 
 from spamguard.backends.clock import SystemClock
+from spamguard.backends.each import publish_beside
 from spamguard.errors import PublishFailed
 from spamguard.gateway import outbox
 from spamguard.gateway.outbox import Outbox
@@ -36,7 +37,7 @@ class Taking:
         self.taken += [(partition, outgoing.value) for outgoing in batch]
 
     async def publish_each(self, batches: Mapping[Partition, Sequence[Outgoing]]) -> Set[Partition]:
-        raise NotImplementedError
+        return await publish_beside(self.publish, batches)
 
 
 @asynccontextmanager
