@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 from spamguard_training.corpus import Row, read_rows
-from spamguard_training.newton import Linear
+from spamguard_training.descent import Logistic, Svm
 from spamguard_training.pipeline import classifier, feature_union, fit_features
 
 from spamguard.backends import artifacts, registry
@@ -45,7 +45,7 @@ class Trained(NamedTuple):
     """A small model in both its lives: the fitted scikit-learn objects, and the arrays the service loads."""
 
     union: FeatureUnion
-    classifier: Linear
+    classifier: Svm | Logistic
     kinds: LogisticRegression
     arrays: ModelArrays
 
@@ -79,7 +79,7 @@ def train(rows: Sequence[Row], views: Sequence[View] = (WORDS, CROSSED, CHARS, S
     return Trained(union, linear, kinds, export(union, linear, kinds))
 
 
-def export(union: FeatureUnion, linear: Linear, kinds: LogisticRegression) -> ModelArrays:
+def export(union: FeatureUnion, linear: Svm | Logistic, kinds: LogisticRegression) -> ModelArrays:
     """Return the arrays of fitted scikit-learn objects."""
     words: Sequence[str] = ()
     symbols, views, kind_weights = {}, [], {}

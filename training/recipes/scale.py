@@ -29,8 +29,7 @@ import jieba
 import numpy as np
 from spamguard_training.corpus import corpus_paths, read_corpus
 from spamguard_training.fit import normalized, prepare, teach
-from spamguard_training.newton import LOSSES
-from spamguard_training.pipeline import classifier, feature_union, fit_features
+from spamguard_training.pipeline import CLASSIFIERS, classifier, feature_union, fit_features
 from spamguard_training.recipe import read_recipe
 
 ROOT: Final = Path(__file__).parents[2]
@@ -279,7 +278,7 @@ def main(arguments: Sequence[str]) -> int:
         draw()
         return 0
     name = "svm"
-    if arguments and arguments[0] in LOSSES:
+    if arguments and arguments[0] in CLASSIFIERS:
         name, *arguments = arguments
     print(
         "| messages | groups | with copies | distinct n-grams | features | values "

@@ -21,7 +21,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from spamguard.core.features import Grams, Keys, KeyTable, View, code_points, count, marker_ids, read, word_numbers
 from spamguard.core.tokenizer import tokenize
 from spamguard_training.cores import spread
-from spamguard_training.newton import LOSSES, Linear
+from spamguard_training.descent import Logistic, Svm
 
 CHUNK = 4000  #: messages featurised at once: a few hundred megabytes at most
 GROWTH = 1 << 23  #: most values more that a matrix of unknown size is held ready for
@@ -395,8 +395,11 @@ def _weighed(union: FeatureUnion, texts: Texts) -> Iterator[_Rows]:
     return spread(_weigh, weigher, _chunks(texts), messages=len(texts))
 
 
-def classifier(name: str, strength: float) -> Linear:
+CLASSIFIERS: Final = {"svm": Svm, "logistic": lambda strength: Logistic(C=strength, tol=1e-6, max_iter=1000)}
+
+
+def classifier(name: str, strength: float) -> Svm | Logistic:
     """Return an unfitted linear classifier: 'logistic' or 'svm', with its C."""
-    if name not in LOSSES:
+    if name not in CLASSIFIERS:
         raise ValueError(f"unknown classifier {name}")
-    return Linear(name, strength)
+    return CLASSIFIERS[name](strength)
