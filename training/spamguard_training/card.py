@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from spamguard.core.manifest import Manifest
 from spamguard_training import sheet
+from spamguard_training.measure import ANY
 
 
 class Table(NamedTuple):
@@ -111,18 +112,22 @@ def _view(view: Any) -> str:
 
 def _cutoffs(manifest: Manifest) -> Iterable[Block]:
     budget = manifest.budget
+    sorted_out = ANY not in budget.mix
     mix = ", ".join(f"{share:.0%} {kind}" for kind, share in budget.mix.items())
+    whose = (
+        f"on a mix of {mix}: {{}}, on {budget.ham_rows:,} near-duplicate groups of ham whose kind is known: read by "
+        "the label policy and sure, private chat or codes by their source, and recent templates. "
+        if sorted_out
+        else f"of all good messages, none of which says its kind: {{}}, on {budget.ham_rows:,} near-duplicate groups. "
+    ).format(f"{budget.estimate:.3%} measured, at most {budget.upper_bound:.3%}")
     yield (
         f"Blocked from **{manifest.spam_cutoff:.4f}**, unsure (allowed, offered for review) from "
         f"**{manifest.ham_cutoff:.4f}**. Scores are calibrated to a share of spam of {manifest.prior:.0%}."
     )
     yield (
         f"The spam cutoff is the lowest one whose share of blocked ham stays inside {budget.false_positive_rate:.2%} "
-        f"at its 95 % upper bound, on a mix of {mix}: {budget.estimate:.3%} measured, at most "
-        f"{budget.upper_bound:.3%}, on {budget.ham_rows:,} near-duplicate groups of ham whose kind is known: read by "
-        "the label policy and sure, private chat or codes by their source, and recent templates. Hand-written families "
-        "are trained on and count for no budget. Guards and the evidence floor protect more: the tables below count "
-        "them, the budget does not."
+        f"at its 95 % upper bound, {whose}Hand-written families are trained on and count for no budget. Guards and the "
+        "evidence floor protect more: the tables below count them, the budget does not."
     )
     yield f"{manifest.calibration}."
 

@@ -20,7 +20,8 @@ from spamguard_training.train import gather
 
 def audit_labels(
     data: Annotated[
-        list[Path] | None, typer.Argument(help="corpora: JSON Lines files, or folders of them", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="labelled messages: JSON Lines files, folders of them, or CSV files", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="file to write the suspicious rows into; it holds texts", show_default=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import joblib
+import msgspec
 import numpy as np
 
 from spamguard import __version__
@@ -32,7 +33,8 @@ from spamguard_training.cutoffs import Ledger, cutoff_for, require_support, show
 from spamguard_training.evaluate import report, spared_by_decision
 from spamguard_training.families import family_paths, generate, read_families
 from spamguard_training.fit import Data, Fitted, Progress, fit, fold_of, headline_sources, prepare
-from spamguard_training.measure import Flags, Floats, ham_kind
+from spamguard_training.groups import joined
+from spamguard_training.measure import ANY, Flags, Floats, ham_kinds
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe
 from spamguard_training.reference import reference
@@ -72,9 +74,12 @@ def gather(
 ) -> tuple[Sequence[Row], list[CorpusFile]]:
     """Return all rows, the families' after the corpora's, and what they were read from. Raises DataError.
 
-    Rows that a reader judged in the overlay carry that label.
+    Rows that a reader judged in the overlay carry that label. Where rows come without a group, near-duplicates are
+    looked for.
     """
     rows, files = read_corpus(paths)
+    if any(row.group == row.id for row in rows):
+        rows = stored_rows(joined(rows))
     if overlay is not None:
         readings = read_overlay(overlay)
         rows = stored_rows(lay_over(rows, readings))
@@ -134,7 +139,9 @@ def train(
     `checkpoints` finished folds are kept for a run that has to go on; `noted` joins the manifest's figures.
     """
     now = now or datetime.now(UTC)
-    kinds, groups = [ham_kind(row) for row in rows], [row.group for row in rows]
+    kinds, groups = ham_kinds(rows), [row.group for row in rows]
+    if ANY in kinds:
+        recipe = msgspec.structs.replace(recipe, mix={ANY: 1.0})
     require_support(kinds, groups, budget=recipe.budget, mix=recipe.mix)  # before the long work, not after it
     _require_folds(rows, recipe)
     _require_writable(out / recipe.name)
