@@ -22,11 +22,11 @@ from spamguard_training.command_retrain import retrain
 from spamguard_training.corpus import Row, corpus_paths
 from spamguard_training.cutoffs import LARGEST_BUDGET
 from spamguard_training.fit import headline_sources
-from spamguard_training.measure import ANY, ham_kinds
+from spamguard_training.measure import ANY
 from spamguard_training.overlay import read_overlay, unknown_ids
 from spamguard_training.recipe import Recipe, read_recipe
 from spamguard_training.scores import scored_rows, write_scores
-from spamguard_training.train import gather
+from spamguard_training.train import gather, suited
 from spamguard_training.train import train as train_model
 
 _PANEL = "Train and compare"
@@ -90,7 +90,8 @@ def train(
     screen = Console(stderr=True)
     _name_unknown(rows, overlay, screen)
     screen.print(f"{len(rows):,} rows from {len(files)} file{'' if len(files) == 1 else 's'}", highlight=False)
-    if ANY in ham_kinds(rows):
+    chosen = suited(chosen, rows)
+    if ANY in chosen.mix:
         screen.print(
             "No good message says its kind (category), so the budget is measured on all of them alike; with categories "
             "it is half private chat, half notices (datasets/README.md).",

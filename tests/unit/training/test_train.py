@@ -15,7 +15,7 @@ from spamguard_training.evaluate import report
 from spamguard_training.fit import fold_of
 from spamguard_training.recipe import Candidate, Recipe, read_recipe
 from spamguard_training.scores import scored_rows
-from spamguard_training.train import CARD_PAGE, PIPELINE, Trained, gather, train
+from spamguard_training.train import CARD_PAGE, PIPELINE, Trained, gather, suited, train
 
 from spamguard.backends import artifacts
 from spamguard.core.normalize import normalize_batch
@@ -123,6 +123,19 @@ def test_messages_with_nothing_but_a_label_train_on_a_budget_of_all_good_ones_an
     assert {row.ham_kind for row in scored} == {"any", ""}
     with pytest.raises(DataError, match=r"any \d+ of 2,996; bring more, .* --budget 0\.0\d+\.$"):
         train(found, files, tmp_path, msgspec.structs.replace(SMALL, budget=0.001))
+
+
+def test_a_recipe_made_for_other_sources_serves_rows_of_ones_own() -> None:
+    rows = [Row(text="a", label="ham", category="personal"), Row(text="b", label="spam")]
+    theirs = msgspec.structs.replace(SMALL, headline=("theirs",))
+    assert suited(theirs, rows) == SMALL
+    assert suited(theirs, [*rows, Row(text="c", label="ham", source="theirs")]) == theirs
+
+
+def test_sources_of_one_label_each_are_nothing_to_tell_spam_by(tmp_path: Path) -> None:
+    rows = [msgspec.structs.replace(row, source=f"all {row.label}") for row in read_rows(LABELLED)]
+    with pytest.raises(DataError, match="no source holds both spam and ham"):
+        train(rows, [], tmp_path, SMALL)
 
 
 def test_near_duplicates_share_a_fold_and_the_seed_decides_which() -> None:
