@@ -40,6 +40,7 @@ def write_page(manifest: Manifest, terms: Mapping[str, str], png: Mapping[str, b
 
 def _blocks(manifest: Manifest, terms: Mapping[str, str]) -> list[Block]:
     """Return all that is said of a model, in order; tables without rows are left out."""
+    public = any(name in terms for name in _source_names(manifest))
     blocks: list[Block] = [
         f"# {manifest.name} {manifest.version}",
         f"Spam probability of one SMS, Chinese first, English too. {manifest.classifier} on TF-IDF of "
@@ -66,11 +67,11 @@ def _blocks(manifest: Manifest, terms: Mapping[str, str]) -> list[Block]:
         "## What it was trained on",
         *_sources(manifest, terms),
         "## Known weaknesses",
+        *(_OF_PUBLIC_CORPORA if public else ()),
         *_WEAKNESSES,
         "## Who should not use it",
-        "Whoever needs a licence for every training message: several public sources state none (the table above), so a "
-        "commercial operator should retrain on messages of its own; `spamguard train` is one command. Whoever filters "
-        "languages other than Chinese and English. Whoever wants to judge people rather than messages.",
+        f"{_UNLICENSED if public else ''}Whoever filters languages other than Chinese and English. Whoever wants to "
+        "judge people rather than messages.",
     ]
     return [block for block in blocks if (block.rows if isinstance(block, Table) else block)]
 
@@ -91,14 +92,27 @@ def _html(block: Block) -> str:
     return f"<p>• {text[2:]}</p>" if text.startswith("- ") else f"<p>{text}</p>"
 
 
-_WEAKNESSES = (
+#: Of a model that knows public corpora, those of the catalogue.
+_OF_PUBLIC_CORPORA = (
     "- The public corpora are from 2013–2017; this year's fraud and promotions are known mostly from hand-written "
     "families and a few hundred recent texts. Look at the `modern` and `families` rows above before trusting a recall.",
     "- About 8 % of the public labels of the two real corpora contradicted the policy; unread rows still carry noise, "
     "which lowers every figure stated on all rows.",
+)
+_WEAKNESSES = (
     "- Single-class sources give themselves away by their looks; they are training material, never headline evidence.",
     "- Consent is not visible in a text: an opted-in promotion looks like any other.",
 )
+
+
+_UNLICENSED = (
+    "Whoever needs a licence for every training message: several public sources state none (the table above), so a "
+    "commercial operator should retrain on messages of its own; `spamguard train` is one command. "
+)
+
+
+def _source_names(manifest: Manifest) -> list[str]:
+    return sorted({key.rsplit(" ", 1)[0] for key in manifest.counts if " " in key})
 
 
 def _section(section: sheet.Section) -> Iterable[Block]:
@@ -187,7 +201,6 @@ def _tried(candidates: Mapping[str, Any]) -> Iterable[Block]:
 
 def _sources(manifest: Manifest, terms: Mapping[str, str]) -> Iterable[Block]:
     counts = manifest.counts
-    names = sorted({key.rsplit(" ", 1)[0] for key in counts if " " in key})
     yield f"{counts['rows']:,} rows in {counts['groups']:,} near-duplicate groups."
     yield Table(
         ("source", "spam", "ham", "terms as stated there"),
@@ -196,9 +209,9 @@ def _sources(manifest: Manifest, terms: Mapping[str, str]) -> Iterable[Block]:
                 n,
                 f"{counts.get(f'{n} spam', 0):,}",
                 f"{counts.get(f'{n} ham', 0):,}",
-                terms.get(n, "unknown to the catalogue"),
+                terms.get(n, "unknown to the catalogue" if terms else "not stated"),
             )
-            for n in names
+            for n in _source_names(manifest)
         ],
     )
     yield Table(("file", "rows", "SHA-256"), [(s.name, f"{s.rows:,}", s.sha256[:16]) for s in manifest.sources])

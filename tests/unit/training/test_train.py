@@ -118,6 +118,9 @@ def test_messages_with_nothing_but_a_label_train_on_a_budget_of_all_good_ones_an
     assert len({row.group for row in found}) <= len(rows)
     trained = train(found, files, tmp_path, SMALL, now=NOON)
     assert trained.manifest.budget.mix == {"any": 1.0}
+    card = (trained.folder / artifacts.CARD).read_text(encoding="utf-8")
+    assert "all good messages, none of which says its kind" in card
+    assert "public" not in card, "what is weak about others' corpora is nothing to say of this model"
     assert trained.manifest.budget.ham_rows == len({row.group for row in found if not row.is_spam})
     scored = scored_rows(found, trained.log_odds, frozenset())
     assert {row.ham_kind for row in scored} == {"any", ""}
