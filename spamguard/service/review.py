@@ -291,8 +291,9 @@ class ReviewService:
             timeout_graceful_shutdown=5,
         )
         server = self._server = Server(options)
-        options = "--review-host or --review-port"
-        listening = listen(settings.review_host, settings.review_port, whose="the pages", options=options)
+        listening = listen(
+            settings.review_host, settings.review_port, whose="the pages", options="--review-host or --review-port"
+        )
         running = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started and not running.done():  # noqa: ASYNC110 - it offers no event
             await asyncio.sleep(0.02)
