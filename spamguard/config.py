@@ -7,12 +7,13 @@ else from the default below. A name nobody knows, in the file or in the environm
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from spamguard.errors import ConfigError
@@ -24,6 +25,8 @@ NOT_SETTINGS: Final = frozenset(
     ("SPAMGUARD_CONFIG", "SPAMGUARD_MODEL_SECRET", "SPAMGUARD_REQUIRE", "SPAMGUARD_TEST_KAFKA")
 )
 DEFAULT_FILE: Final = Path("spamguard.toml")
+#: A name or an address, IPv6 in brackets, and a port or none.
+_SERVER: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?", re.ASCII | re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -157,6 +160,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["json", "text"] = Field("json", description="one JSON object a line, or for people")
 
+    @field_validator("brokers")
+    @classmethod
+    def _brokers_can_be_asked(cls, value: str) -> str:
+        for server in value.split(","):
+            found = _SERVER.fullmatch(server.strip())
+            if found is None or not 0 < int(found["port"] or 1) < 65536:
+                raise ValueError("brokers are written host:port, the port from 1 to 65535, with commas between them")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -216,6 +228,6 @@ def _checked(given: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
         Settings(**values)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name, said = str(first["loc"][0]), first["msg"]
+        name, said = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
         raise ConfigError(detail=f"{name} (from {given[name][1]}): {said[:1].lower()}{said[1:]}") from None
     return values

@@ -163,6 +163,8 @@ def show(keys_file: GatewayKeys = None) -> None:
         )
         return
     table = plain_table("id", "name", "tenants", "accounts", "messages/s", "made", "by", "")
+    for whole in (0, 5):  # an id is copied, and half a date is none
+        table.columns[whole].no_wrap = True
     for key in keys:
         state = Text(f"revoked {key.revoked}", "red") if key.revoked else Text("in use", "green")
         table.add_row(
@@ -171,7 +173,7 @@ def show(keys_file: GatewayKeys = None) -> None:
             _tenants(key),
             _accounts(key),
             f"{key.messages_per_s:g}",
-            key.created,
+            key.created[:10],
             printable(key.who),
             state,
         )

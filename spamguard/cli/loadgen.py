@@ -16,6 +16,7 @@ from rich.table import Table
 from spamguard import config, logs
 from spamguard.cli.options import KAFKA, Brokers, DecisionsTopic, InboundTopic
 from spamguard.cli.screen import Screen
+from spamguard.errors import DataError
 from spamguard.load import run
 from spamguard.load.traffic import MIX, Traffic, parse_mix, without_malformed
 from spamguard.service import judging, process, streams
@@ -74,7 +75,10 @@ def loadgen(
     for name in logs.CHATTY:  # what the client library complains of shows in the report
         logging.getLogger(name).setLevel(logging.CRITICAL)
     settings = config.load({"brokers": brokers, "inbound_topic": inbound_topic, "decisions_topic": decisions_topic})
-    shares = parse_mix(mix) if mix else dict(MIX)
+    try:
+        shares = parse_mix(mix) if mix else dict(MIX)
+    except DataError as error:
+        raise typer.BadParameter(str(error.fields["detail"]), param_hint="--mix") from None
     traffic = Traffic(
         seed=seed,
         run=f"load-{int(time() * 1000):x}",
@@ -113,7 +117,7 @@ def _words(progress: run.Progress) -> str:
 def _shown(screen: Screen, plan: run.Plan) -> Iterator[tuple[Callable[[run.Progress], None], float]]:
     """Return who shows how far it is, and how often: one line that moves on a terminal, else a line now and then."""
     if not screen.is_terminal:
-        yield lambda progress: screen.say(_words(progress)), PLAIN_EVERY_S
+        yield lambda progress: screen.say(_words(progress)) if progress.sent else None, PLAIN_EVERY_S
         return
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=screen, transient=True) as bar:

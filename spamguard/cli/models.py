@@ -15,7 +15,7 @@ from spamguard import config
 from spamguard.backends.login import who_am_i
 from spamguard.cli import control
 from spamguard.cli.options import Brokers, ControlTopic, Models, Who, setting
-from spamguard.cli.screen import DIM, Screen, plain_table, printable
+from spamguard.cli.screen import DIM, NARROW, Screen, indented, plain_table, printable
 from spamguard.core.gate import Finding
 from spamguard.core.manifest import Manifest
 from spamguard.engine.control import MODEL
@@ -370,7 +370,10 @@ def history(models: Models = None) -> None:
         why = move.reason if move.override is None else f"{move.reason} · past the gate: {move.override}"
         row = (move.at, move.kind, move.alias, move.source or "–", move.target, move.who, why)
         table.add_row(*(printable(cell) for cell in row))
-    if moves:
+        if screen.width < NARROW:
+            screen.say(printable(f"{move.at}  {move.kind}  {move.alias}: {row[3]} → {move.target}  {move.who}"))
+            screen.lay_out(indented(printable(why)))
+    if moves and screen.width >= NARROW:
         screen.lay_out(table)
     last = {move.alias: move.target for move in moves}
     for alias in sorted(last):

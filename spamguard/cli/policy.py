@@ -14,7 +14,7 @@ from rich.text import Text
 
 from spamguard import config
 from spamguard.cli.options import Model, Models, PolicyFile, Preset
-from spamguard.cli.screen import ACTION_STYLE, DIM, Screen, plain_table, printable, score_text, shortened
+from spamguard.cli.screen import ACTION_STYLE, DIM, NARROW, Screen, plain_table, printable, score_text, shortened
 from spamguard.config import Settings
 from spamguard.core.normalize import normalize, readable
 from spamguard.core.policy import CONSENTS, DIRECTIONS, Policy, Terms
@@ -98,10 +98,19 @@ def show(
     screen.say(f"{policy.name}: decisions later than {policy.late_after_s:g} s are marked late\n")
     table = plain_table("tenant", "direction, consent", "mode", "cutoffs", *map(str, Category), header_style=DIM)
     for row in rows:
+        if screen.width < NARROW:
+            whose = f"tenant {printable(row['tenant'])}" if row["tenant"] else "any other tenant"
+            screen.say(f"{whose}; {row['where']}; {row['mode']}, cutoffs {row['cutoffs']}")
+            for treatment, style in _STYLES.items():
+                named = [str(kind) for kind in Category if row[str(kind)] == treatment]
+                if named:
+                    screen.say(Text.assemble((f"  {treatment:<7}", style), " ".join(named)))
+            continue
         cells: list[Text | str] = [printable(row["tenant"] or "any other"), row["where"], row["mode"], row["cutoffs"]]
         cells += [Text(row[str(kind)], _STYLES[Treatment(row[str(kind)])]) for kind in Category]
         table.add_row(*cells)
-    screen.lay_out(table)
+    if table.rows:
+        screen.lay_out(table)
 
 
 def diff(

@@ -16,7 +16,7 @@ from rich.text import Text
 from spamguard import config, logs
 from spamguard.cli.dead_letters import Since, moment
 from spamguard.cli.options import Brokers, Model, Models, ModeOption, Preset
-from spamguard.cli.screen import DIM, Screen, plain_table, score_text, shortened
+from spamguard.cli.screen import DIM, NARROW, Screen, plain_table, score_text, shortened
 from spamguard.config import Settings
 from spamguard.core.changes import Turn
 from spamguard.errors import DataError
@@ -154,7 +154,10 @@ def _tell(screen: Screen, run: Replay, recordings: Recordings, limit: int) -> No
     shown = run.shown()[:limit]
     if shown:
         screen.say()
-        screen.lay_out(_table(screen, shown))
+        if screen.width >= NARROW:
+            screen.lay_out(_table(shown))
+        else:
+            _tell_each(screen, shown)
     if len(shown) < run.turns.total():
         screen.say(f"{run.turns.total() - len(shown):,} more; --limit shows more of them", DIM)
 
@@ -170,17 +173,26 @@ def _lead(run: Replay, recordings: Recordings) -> Iterator[str]:
         yield "nothing was recorded there"
 
 
-def _table(screen: Screen, shown: list[Shown]) -> Table:
+def _table(shown: list[Shown]) -> Table:
     table = plain_table()
     for column in ("change", "score", "reason", "category", "message"):
         table.add_column(column, no_wrap=column != "message")
     for one in shown:
-        reasons = dict.fromkeys((str(one.before.reason), str(one.after.reason)))
-        table.add_row(
-            Text(str(one.turn), _STYLES[one.turn]),
-            f"{score_text(one.before.score)} → {score_text(one.after.score)}",
-            " → ".join(reasons),
-            str(one.after.category or one.before.category or "–"),
-            Text(shortened(one.text, 60)),
-        )
+        table.add_row(*_cells(one), Text(shortened(one.text, 60)))
     return table
+
+
+def _tell_each(screen: Screen, shown: list[Shown]) -> None:
+    """Print two lines a change: what changes, and under it the message."""
+    for one in shown:
+        screen.say(Text("  ").join(Text(cell) if isinstance(cell, str) else cell for cell in _cells(one)))
+        screen.say(Text(f"  {shortened(one.text, screen.width - 2)}"))
+
+
+def _cells(one: Shown) -> tuple[Text | str, ...]:
+    return (
+        Text(str(one.turn), _STYLES[one.turn]),
+        f"{score_text(one.before.score)} → {score_text(one.after.score)}",
+        " → ".join(dict.fromkeys((str(one.before.reason), str(one.after.reason)))),
+        str(one.after.category or one.before.category or "–"),
+    )

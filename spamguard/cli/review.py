@@ -29,10 +29,7 @@ Number = Annotated[str, typer.Option("--number", help="the subscriber's number",
 
 def register(app: typer.Typer) -> None:
     """Add `review` with all its commands."""
-    desk = typer.Typer(
-        invoke_without_command=True,
-        help="Serve the pages for reviewers and front-line staff.",
-    )
+    desk = typer.Typer(invoke_without_command=True)
     desk.callback()(serve)
     users = typer.Typer(no_args_is_help=True, help="Make accounts, list them, give them new passwords.")
     users.command("add")(add_user)
@@ -75,10 +72,13 @@ def serve(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Serve the pages, read review copies from Kafka, and publish releases and labels, until stopped.
+    """Serve the pages for reviewers and front-line staff.
 
-    Try it: [bold]spamguard review --demo[/]. In earnest, make the first account before: [bold]spamguard review users
-    add NAME --role admin[/]. Behind the pages belongs a proxy that speaks TLS; then set --review-secure-cookies.
+    Until it is stopped it also reads review copies from Kafka, and publishes releases and labels. In earnest, make the
+    first account before. In front of the pages belongs a proxy that speaks TLS; then set --review-secure-cookies.
+
+      $ spamguard review --demo
+      $ spamguard review users add NAME --role admin
     """
     if ctx.invoked_subcommand is not None:
         return

@@ -64,10 +64,11 @@ class Counts(NamedTuple):
     lines: int = 0
     errors: int = 0  #: that are no message
     failed: int = 0  #: whose judging raised
+    defective: int = 0  #: judged although some of their fields could not be read
 
     def plus(self, other: "Counts") -> "Counts":
         """Return the sum."""
-        return Counts(self.lines + other.lines, self.errors + other.errors, self.failed + other.failed)
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 #: Told how many more bytes, and how many lines in all, have been judged.
@@ -125,6 +126,10 @@ def score(
     screen = Screen(stderr=True)
     if counts.failed:
         screen.say(f"{counts.failed:,} of {counts.lines:,} lines could not be judged; they pass, marked as degraded.")
+    if counts.defective:
+        said = "a field that could not be read (is the file in UTF-8?); the output names it in defects"
+        hold = "holds" if counts.defective == 1 else "hold"
+        screen.say(f"{counts.defective:,} of {counts.lines:,} lines {hold} {said}.")
     if counts.errors:
         hold = "holds" if counts.errors == 1 else "hold"
         screen.say(f"{counts.errors:,} of {counts.lines:,} lines {hold} no message; the output says why.")
@@ -200,7 +205,9 @@ def judged(lines: Sequence[bytes], first: int, engine: LiveFilter, place: Partit
     decisions = engine.judge_now(requests) if requests else []
     for index, decision in zip(places, decisions, strict=True):
         written[index] = encode(decision) + b"\n"
-    return written, Counts(len(lines), len(lines) - len(requests), sum(decision.degraded for decision in decisions))
+    degraded = sum(decision.degraded for decision in decisions)
+    defective = sum(bool(decision.defects) for decision in decisions)
+    return written, Counts(len(lines), len(lines) - len(requests), degraded, defective)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ INVISIBLE: Final = "·"
 _CONTROL_PICTURES: Final = 0x2400
 
 
+#: On a narrower screen a row of many columns that ends in a sentence takes two lines.
+NARROW: Final = 110
 #: How wide a table may be in a pipe or a file, where nobody wraps and `grep` wants whole lines.
 FILE_COLUMNS: Final = 200
 
@@ -64,6 +66,15 @@ def plain_table(*columns: str, **more: Any) -> Table:
     )
     for column in columns:
         table.add_column(column, overflow="fold")
+    return table
+
+
+def indented(text: Text | str) -> Table:
+    """Return a text that stands a little to the right, all its lines."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=2)
+    table.add_column(overflow="fold")
+    table.add_row("", text)
     return table
 
 

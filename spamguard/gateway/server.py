@@ -26,7 +26,7 @@ MAX_HEAD_BYTES: Final = 16 << 10
 GRACE_S: Final = 5
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, whose: str = "the gateway", options: str = "--host or --port") -> socket.socket:
     """Return a listening socket. Raises ConfigError when the address cannot be had."""
     try:
         [family, kind, protocol, _, address] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -38,7 +38,7 @@ def listen(host: str, port: int) -> socket.socket:
             listening.close()
             raise
     except OSError as error:
-        detail = f"the gateway cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port"
+        detail = f"{whose} cannot be served on {host}:{port} ({error.strerror}); choose another {options}"
         raise ConfigError(detail=detail) from None
     return listening
 

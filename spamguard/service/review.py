@@ -271,6 +271,7 @@ class ReviewService:
     async def _pages(self, on_serving: Callable[[], None]) -> None:
         import uvicorn
 
+        from spamguard.gateway.server import listen
         from spamguard.review.web.app import create_app
 
         class Server(uvicorn.Server):
@@ -282,8 +283,6 @@ class ReviewService:
         app = create_app(self.desk, secure_cookies=settings.review_secure_cookies, demo=self._traffic is not None)
         options = uvicorn.Config(
             app,
-            host=settings.review_host,
-            port=settings.review_port,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -292,7 +291,10 @@ class ReviewService:
             timeout_graceful_shutdown=5,
         )
         server = self._server = Server(options)
-        running = asyncio.create_task(server.serve())
+        listening = listen(
+            settings.review_host, settings.review_port, whose="the pages", options="--review-host or --review-port"
+        )
+        running = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started and not running.done():  # noqa: ASYNC110 - it offers no event
             await asyncio.sleep(0.02)
         if server.started:

@@ -61,6 +61,10 @@ def test_a_named_file_goes_before_the_one_in_the_working_folder(elsewhere: Path)
         ),
         ({"metrics_port": 70_000}, {}, "metrics_port \\(from command line\\): .*65535"),
         ({"late_after_s": 0}, {}, "late_after_s"),
+        *(
+            ({"brokers": given}, {}, "brokers \\(from command line\\): brokers are written host:port")
+            for given in ("", "a:1,", "a:99999", "a:0", "a:b", "kafka://a:9092", "::1:9092")
+        ),
         ({"mode": "watch"}, {}, "mode .*'enforce' or 'observe'"),
         ({"sasl_mechanism": "plain"}, {}, "sasl_mechanism .*'PLAIN'"),
         ({}, {"SPAMGUARD_CONFIG": "nowhere.toml"}, "nowhere.toml, which does not exist"),

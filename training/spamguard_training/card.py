@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from spamguard.core.manifest import Manifest
 from spamguard_training import sheet
+from spamguard_training.measure import ANY
 
 
 class Table(NamedTuple):
@@ -39,6 +40,7 @@ def write_page(manifest: Manifest, terms: Mapping[str, str], png: Mapping[str, b
 
 def _blocks(manifest: Manifest, terms: Mapping[str, str]) -> list[Block]:
     """Return all that is said of a model, in order; tables without rows are left out."""
+    public = any(name in terms for name in _source_names(manifest))
     blocks: list[Block] = [
         f"# {manifest.name} {manifest.version}",
         f"Spam probability of one SMS, Chinese first, English too. {manifest.classifier} on TF-IDF of "
@@ -65,11 +67,11 @@ def _blocks(manifest: Manifest, terms: Mapping[str, str]) -> list[Block]:
         "## What it was trained on",
         *_sources(manifest, terms),
         "## Known weaknesses",
+        *(_OF_PUBLIC_CORPORA if public else ()),
         *_WEAKNESSES,
         "## Who should not use it",
-        "Whoever needs a licence for every training message: several public sources state none (the table above), so a "
-        "commercial operator should retrain on messages of its own; `spamguard train` is one command. Whoever filters "
-        "languages other than Chinese and English. Whoever wants to judge people rather than messages.",
+        f"{_UNLICENSED if public else ''}Whoever filters languages other than Chinese and English. Whoever wants to "
+        "judge people rather than messages.",
     ]
     return [block for block in blocks if (block.rows if isinstance(block, Table) else block)]
 
@@ -90,14 +92,27 @@ def _html(block: Block) -> str:
     return f"<p>• {text[2:]}</p>" if text.startswith("- ") else f"<p>{text}</p>"
 
 
-_WEAKNESSES = (
+#: Of a model that knows public corpora, those of the catalogue.
+_OF_PUBLIC_CORPORA = (
     "- The public corpora are from 2013–2017; this year's fraud and promotions are known mostly from hand-written "
     "families and a few hundred recent texts. Look at the `modern` and `families` rows above before trusting a recall.",
     "- About 8 % of the public labels of the two real corpora contradicted the policy; unread rows still carry noise, "
     "which lowers every figure stated on all rows.",
+)
+_WEAKNESSES = (
     "- Single-class sources give themselves away by their looks; they are training material, never headline evidence.",
     "- Consent is not visible in a text: an opted-in promotion looks like any other.",
 )
+
+
+_UNLICENSED = (
+    "Whoever needs a licence for every training message: several public sources state none (the table above), so a "
+    "commercial operator should retrain on messages of its own; `spamguard train` is one command. "
+)
+
+
+def _source_names(manifest: Manifest) -> list[str]:
+    return sorted({key.rsplit(" ", 1)[0] for key in manifest.counts if " " in key})
 
 
 def _section(section: sheet.Section) -> Iterable[Block]:
@@ -111,18 +126,22 @@ def _view(view: Any) -> str:
 
 def _cutoffs(manifest: Manifest) -> Iterable[Block]:
     budget = manifest.budget
+    sorted_out = ANY not in budget.mix
     mix = ", ".join(f"{share:.0%} {kind}" for kind, share in budget.mix.items())
+    whose = (
+        f"on a mix of {mix}: {{}}, on {budget.ham_rows:,} near-duplicate groups of ham whose kind is known: read by "
+        "the label policy and sure, private chat or codes by their source, and recent templates. "
+        if sorted_out
+        else f"of all good messages, none of which says its kind: {{}}, on {budget.ham_rows:,} near-duplicate groups. "
+    ).format(f"{budget.estimate:.3%} measured, at most {budget.upper_bound:.3%}")
     yield (
         f"Blocked from **{manifest.spam_cutoff:.4f}**, unsure (allowed, offered for review) from "
         f"**{manifest.ham_cutoff:.4f}**. Scores are calibrated to a share of spam of {manifest.prior:.0%}."
     )
     yield (
         f"The spam cutoff is the lowest one whose share of blocked ham stays inside {budget.false_positive_rate:.2%} "
-        f"at its 95 % upper bound, on a mix of {mix}: {budget.estimate:.3%} measured, at most "
-        f"{budget.upper_bound:.3%}, on {budget.ham_rows:,} near-duplicate groups of ham whose kind is known: read by "
-        "the label policy and sure, private chat or codes by their source, and recent templates. Hand-written families "
-        "are trained on and count for no budget. Guards and the evidence floor protect more: the tables below count "
-        "them, the budget does not."
+        f"at its 95 % upper bound, {whose}Hand-written families are trained on and count for no budget. Guards and the "
+        "evidence floor protect more: the tables below count them, the budget does not."
     )
     yield f"{manifest.calibration}."
 
@@ -182,7 +201,6 @@ def _tried(candidates: Mapping[str, Any]) -> Iterable[Block]:
 
 def _sources(manifest: Manifest, terms: Mapping[str, str]) -> Iterable[Block]:
     counts = manifest.counts
-    names = sorted({key.rsplit(" ", 1)[0] for key in counts if " " in key})
     yield f"{counts['rows']:,} rows in {counts['groups']:,} near-duplicate groups."
     yield Table(
         ("source", "spam", "ham", "terms as stated there"),
@@ -191,9 +209,9 @@ def _sources(manifest: Manifest, terms: Mapping[str, str]) -> Iterable[Block]:
                 n,
                 f"{counts.get(f'{n} spam', 0):,}",
                 f"{counts.get(f'{n} ham', 0):,}",
-                terms.get(n, "unknown to the catalogue"),
+                terms.get(n, "unknown to the catalogue" if terms else "not stated"),
             )
-            for n in names
+            for n in _source_names(manifest)
         ],
     )
     yield Table(("file", "rows", "SHA-256"), [(s.name, f"{s.rows:,}", s.sha256[:16]) for s in manifest.sources])

@@ -20,7 +20,8 @@ from spamguard_training.train import gather
 
 def audit_labels(
     data: Annotated[
-        list[Path] | None, typer.Argument(help="corpora: JSON Lines files, or folders of them", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="labelled messages: JSON Lines files, folders of them, or CSV files", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="file to write the suspicious rows into; it holds texts", show_default=False)
@@ -88,12 +89,16 @@ def audit_labels(
         if not source or suspect.source in source
     ]
     write_suspects(out, listed[:limit])
-    table = Table(
-        title=f"{len(listed[:limit]):,} of {len(listed):,} suspicious rows → {out}", title_justify="left", box=None
-    )
+    screen.print(f"{len(listed[:limit]):,} of {len(listed):,} suspicious rows are in {out}", highlight=False)
+    table = Table(box=None, pad_edge=False)
     for heading in ("source", "ham now", "spam now"):
         table.add_column(heading, justify="left" if heading == "source" else "right")
     counts = Counter((suspect.source, suspect.label_now) for suspect in listed[:limit])
     for name in sorted({name for name, _ in counts}):
         table.add_row(name, f"{counts[name, 'ham']:,}", f"{counts[name, 'spam']:,}")
     screen.print(table)
+    screen.print(
+        "Fill in label, category, who and why of the rows you judge; then: "
+        f"spamguard audit-labels --collect {out} --overlay overlay.jsonl",
+        highlight=False,
+    )

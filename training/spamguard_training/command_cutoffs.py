@@ -12,6 +12,7 @@ from rich.table import Table
 
 from spamguard.backends import artifacts, registry
 from spamguard_training.cutoffs import BUDGETS, Choice, Ledger, Refused
+from spamguard_training.measure import ANY
 from spamguard_training.recipe import DEFAULT_MIX
 from spamguard_training.scores import read_scores
 
@@ -73,9 +74,11 @@ def cutoffs(
     for choice in found:
         if isinstance(choice, Refused):
             screen.print(f"\n{choice.budget:.2%}: {choice.reason}", highlight=False)
+    mix = manifest.budget.mix or DEFAULT_MIX
+    whose = "all of them" if ANY in mix else ", ".join(mix)
     screen.print(
         f"\ngood lost: share of good messages blocked, with its 95 % bound, on "
-        f"{', '.join(manifest.budget.mix or DEFAULT_MIX)}; {', '.join(shipped.caught)}: share of spam caught; "
+        f"{whose}; {', '.join(shipped.caught)}: share of spam caught; "
         "unsure: good messages offered for review.\n"
         f"cheapest: a lost good message costs {cost_ham:g}, a passed spam {cost_spam:g}, {manifest.prior:.0%} of the "
         f"traffic is spam: {cost:,.1f} per 1,000 messages.",

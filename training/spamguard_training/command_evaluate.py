@@ -34,7 +34,8 @@ from spamguard_training.train import gather
 
 def evaluate(
     data: Annotated[
-        list[Path], typer.Argument(help="labelled messages: JSON Lines files or folders", show_default=False)
+        list[Path],
+        typer.Argument(help="labelled messages: JSON Lines files, folders of them, or CSV files", show_default=False),
     ],
     model: Annotated[str, typer.Option(help="alias, name, name/version or folder")] = registry.CHAMPION,
     models: Annotated[

@@ -25,7 +25,8 @@ from spamguard_training.train import train as train_model
 
 def retrain(
     data: Annotated[
-        list[Path], typer.Argument(help="corpora: JSON Lines files, or folders of them", show_default=False)
+        list[Path],
+        typer.Argument(help="labelled messages: JSON Lines files, folders of them, or CSV files", show_default=False),
     ],
     models: Annotated[Path, typer.Option(help="folder of models: read and written", envvar="SPAMGUARD_MODELS")],
     labels: Annotated[

@@ -20,11 +20,13 @@ from spamguard_training.command_cutoffs import cutoffs
 from spamguard_training.command_evaluate import evaluate, terminal
 from spamguard_training.command_retrain import retrain
 from spamguard_training.corpus import Row, corpus_paths
+from spamguard_training.cutoffs import LARGEST_BUDGET
 from spamguard_training.fit import headline_sources
+from spamguard_training.measure import ANY
 from spamguard_training.overlay import read_overlay, unknown_ids
 from spamguard_training.recipe import Recipe, read_recipe
 from spamguard_training.scores import scored_rows, write_scores
-from spamguard_training.train import gather
+from spamguard_training.train import gather, suited
 from spamguard_training.train import train as train_model
 
 _PANEL = "Train and compare"
@@ -45,7 +47,7 @@ def register(app: typer.Typer) -> None:
 def train(
     data: Annotated[
         list[Path],
-        typer.Argument(help="corpora: JSON Lines files, or folders of them", show_default=False),
+        typer.Argument(help="labelled messages: JSON Lines files, folders of them, or CSV files", show_default=False),
     ],
     out: Annotated[Path, typer.Option(help="folder of models to write into")] = Path("models"),
     families: Annotated[
@@ -58,7 +60,7 @@ def train(
     model_version: Annotated[str | None, typer.Option("--version", help="its version; the date when left out")] = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="share of good messages the spam cutoff may block, e.g. 0.001", min=1e-6, max=0.5),
+        typer.Option(help="share of good messages the spam cutoff may block, e.g. 0.001", min=1e-6, max=LARGEST_BUDGET),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the split and of the families")] = None,
     sources: Annotated[Path | None, typer.Option(help="catalogue of sources, whose terms the card repeats")] = None,
@@ -87,7 +89,14 @@ def train(
     rows, files = gather([path for given in data for path in corpus_paths(given)], families or [], chosen, overlay)
     screen = Console(stderr=True)
     _name_unknown(rows, overlay, screen)
-    screen.print(f"{len(rows):,} rows from {len(files)} files")
+    screen.print(f"{len(rows):,} rows from {len(files)} file{'' if len(files) == 1 else 's'}", highlight=False)
+    chosen = suited(chosen, rows)
+    if ANY in chosen.mix:
+        screen.print(
+            "No good message says its kind (category), so the budget is measured on all of them alike; with categories "
+            "it is half private chat, half notices (datasets/README.md).",
+            highlight=False,
+        )
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=screen, transient=True
     ) as bar:

@@ -15,11 +15,14 @@ import numpy as np
 
 from spamguard.core.decide import SCORE_DIGITS
 from spamguard.errors import DataError
-from spamguard_training.measure import Flags, Floats, mixed_rate
+from spamguard_training.measure import ANY, Flags, Floats, mixed_rate
 from spamguard_training.scores import Scored
 
 #: The budgets that `spamguard cutoffs` shows beside each other.
 BUDGETS: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01)
+
+#: A budget above this would be none: half of the good messages.
+LARGEST_BUDGET: Final = 0.5
 
 #: Cutoffs are looked for among this many quantiles of the ham scores' upper tail.
 STEPS = 400
@@ -55,10 +58,16 @@ def require_support(
     """Return the upper bound and the groups of a cutoff that blocks no ham. Raises DataError above the budget."""
     _, bound, count = mixed_rate(np.zeros(len(kinds), dtype=bool), kinds, groups, mix)
     if bound > budget:
+        absent = " and ".join(kind for kind in mix if kind not in kinds)
+        way_out = "bring more"
+        if absent and absent != ANY:
+            way_out = f"bring {absent} by their category (datasets/README.md), or no category at all"
+        elif bound <= LARGEST_BUDGET:
+            way_out += f", or allow more with --budget {math.ceil(bound * 10_000) / 10_000:g}"
         raise DataError(
             detail=f"a false-positive rate of {budget:.3%} cannot be shown: with no good message blocked the "
             f"upper bound is still {bound:.3%}. Near-duplicate groups of sure ham, had and needed: "
-            f"{_lacking(kinds, groups, budget, mix)}; bring more, or allow more than {bound:.1%} with --budget"
+            f"{_lacking(kinds, groups, budget, mix)}; {way_out}"
         )
     return bound, count
 

@@ -76,6 +76,10 @@ def interval(
     return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
 
 
+#: The one kind of ham of a corpus in which no row says its kind.
+ANY: Final = "any"
+
+
 def ham_kind(row: Row) -> str | None:
     """Return which kind of ham a row is for the budget, or None when nobody made sure.
 
@@ -90,6 +94,16 @@ def ham_kind(row: Row) -> str | None:
     if row.category in ("otp", "transaction", "service", "public") or (row.public_category or "").endswith("OTP"):
         return "notice"
     return None
+
+
+def ham_kinds(rows: Sequence[Row]) -> list[str | None]:
+    """Return each row's kind of ham for the budget: `any` of every sure good row when no row says its kind."""
+    kinds = [ham_kind(row) for row in rows]
+    if any(kinds):
+        return kinds
+    return [
+        None if row.is_spam or row.source == INVENTED or (row.read and row.confidence == "low") else ANY for row in rows
+    ]
 
 
 def mixed_rate(blocked: Flags, kinds: Sequence[str | None], groups: Sequence[str], mix: Mapping[str, float]) -> Any:

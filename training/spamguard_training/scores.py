@@ -13,7 +13,7 @@ import numpy as np
 
 from spamguard.errors import DataError
 from spamguard_training.corpus import Row
-from spamguard_training.measure import Floats, ham_kind
+from spamguard_training.measure import Floats, ham_kinds
 
 DIGITS: Final = 6  #: decimals of the log-odds that are kept
 
@@ -44,10 +44,10 @@ def scored_rows(rows: Sequence[Row], log_odds: Floats, headline: frozenset[str])
             group=row.group,
             log_odds=round(float(score), DIGITS),
             set=row.set or "",
-            ham_kind=ham_kind(row) or "",
+            ham_kind=kind or "",
             headline=row.source in headline,
         )
-        for row, score in zip(rows, log_odds, strict=True)
+        for row, score, kind in zip(rows, log_odds, ham_kinds(rows), strict=True)
     ]
 
 

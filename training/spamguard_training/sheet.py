@@ -190,7 +190,7 @@ def compared(figures: Mapping[str, Any], verdict: Sequence[Sequence[str]] = ()) 
                     for name, d in figures["differences"].items()
                 ],
                 f"McNemar over near-duplicate groups: only the second model right in {test['groups_won']:,}, only the "
-                f"first in {test['groups_lost']:,}; by chance with p = {test['p']:.4f}.",
+                f"first in {test['groups_lost']:,}; by chance with {_p(test['p'])}.",
             ),
             *(_won(figures, name, title) for name, title in WON.items()),
         ]
@@ -347,3 +347,7 @@ def _cells(row: Sequence[str], wordy: bool) -> str:
     if wordy:
         cells[-1] = f'<td class="text">{escape(row[-1])}</td>'
     return "".join(cells)
+
+
+def _p(value: float) -> str:
+    return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import joblib
+import msgspec
 import numpy as np
 
 from spamguard import __version__
@@ -32,7 +33,8 @@ from spamguard_training.cutoffs import Ledger, cutoff_for, require_support, show
 from spamguard_training.evaluate import report, spared_by_decision
 from spamguard_training.families import family_paths, generate, read_families
 from spamguard_training.fit import Data, Fitted, Progress, fit, fold_of, headline_sources, prepare
-from spamguard_training.measure import Flags, Floats, ham_kind
+from spamguard_training.groups import joined
+from spamguard_training.measure import ANY, Flags, Floats, ham_kinds
 from spamguard_training.overlay import lay_over, overlay_file, read_overlay
 from spamguard_training.recipe import Recipe
 from spamguard_training.reference import reference
@@ -72,9 +74,12 @@ def gather(
 ) -> tuple[Sequence[Row], list[CorpusFile]]:
     """Return all rows, the families' after the corpora's, and what they were read from. Raises DataError.
 
-    Rows that a reader judged in the overlay carry that label.
+    Rows that a reader judged in the overlay carry that label. Where rows come without a group, near-duplicates are
+    looked for.
     """
     rows, files = read_corpus(paths)
+    if any(row.group == row.id for row in rows):
+        rows = stored_rows(joined(rows))
     if overlay is not None:
         readings = read_overlay(overlay)
         rows = stored_rows(lay_over(rows, readings))
@@ -89,6 +94,14 @@ def gather(
     return rows, files
 
 
+def suited(recipe: Recipe, rows: Sequence[Row]) -> Recipe:
+    """Return the recipe as it is meant for these rows: others' sources cannot be headlines, nor kinds nobody stated."""
+    present = {row.source for row in rows}
+    headline = tuple(source for source in recipe.headline if source in present)
+    mix = {ANY: 1.0} if ANY in ham_kinds(rows) else recipe.mix
+    return msgspec.structs.replace(recipe, headline=headline, mix=mix)
+
+
 def file_of(path: Path, rows: int, *, name: str | None = None) -> CorpusFile:
     """Return how the manifest names a file."""
     return CorpusFile(name=name or path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), rows=rows)
@@ -101,6 +114,17 @@ def _require_folds(rows: Sequence[Row], recipe: Recipe) -> None:
         if len(found) < min(2, recipe.folds):
             detail = f"{label} rows stand in too few near-duplicate groups to be split; bring more messages"
             raise DataError(detail=detail)
+
+
+def _require_headline(rows: Sequence[Row], recipe: Recipe) -> None:
+    """Raise DataError when no headline row is spam, or none is ham: no candidate could be told from another."""
+    headline = headline_sources(rows, recipe)
+    if len({row.label for row in rows if row.source in headline}) < len(LABELS):
+        detail = (
+            "no source holds both spam and ham, so a model would learn to tell the sources apart; where both come from "
+            "the same traffic, give both the same source, or leave it out"
+        )
+        raise DataError(detail=detail)
 
 
 def _require_writable(folder: Path) -> None:
@@ -134,9 +158,11 @@ def train(
     `checkpoints` finished folds are kept for a run that has to go on; `noted` joins the manifest's figures.
     """
     now = now or datetime.now(UTC)
-    kinds, groups = [ham_kind(row) for row in rows], [row.group for row in rows]
+    recipe = suited(recipe, rows)
+    kinds, groups = ham_kinds(rows), [row.group for row in rows]
     require_support(kinds, groups, budget=recipe.budget, mix=recipe.mix)  # before the long work, not after it
     _require_folds(rows, recipe)
+    _require_headline(rows, recipe)
     _require_writable(out / recipe.name)
     data = prepare(rows, recipe)
     fitted = fit(data, recipe, progress, checkpoints)

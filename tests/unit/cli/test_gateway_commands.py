@@ -70,4 +70,4 @@ def test_an_address_that_is_taken_is_said(spamguard: Spamguard) -> None:
         taken.listen()
         ended = spamguard("gateway", "--no-kafka", "--port", str(taken.getsockname()[1]), "--metrics-port", "0")
     assert ended.code == 3
-    assert "cannot listen" in ended.err and "--port" in ended.err
+    assert "cannot be served on" in ended.err and "--port" in ended.err

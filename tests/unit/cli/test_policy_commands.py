@@ -41,11 +41,17 @@ def test_without_a_file_or_with_one_that_is_away_the_next_step_is_said(spamguard
     assert ended.code == 3 and "cannot be read" in ended.err
 
 
-def test_show_and_diff_say_for_whom_something_holds(spamguard: Spamguard, lenient: Path) -> None:
+def test_show_and_diff_say_for_whom_something_holds(
+    spamguard: Spamguard, lenient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = spamguard("policy", "show", str(lenient), "--json")
     [others, opted_in] = sorted(json.loads(shown.out)["rules"], key=lambda row: str(row["marketing"]), reverse=True)
     assert (others["where"], others["fraud"], others["marketing"]) == ("all: opt_out unknown", "review", "block")
     assert opted_in["where"] == "all: opt_in"
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = spamguard("policy", "show", str(lenient)).lines
+    assert "any other tenant; all: opt_out unknown; enforce, cutoffs the model's" in narrow
+    assert "  review fraud" in narrow
     differing = spamguard("policy", "diff", str(lenient), "--json")
     [change] = json.loads(differing.out)["changes"]
     assert differing.code == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 
 from spamguard.backends import artifacts, registry
 from spamguard.backends.memory import MemoryBroker
@@ -45,7 +46,7 @@ def recorded(elsewhere: Path) -> Path:
 
 
 def test_a_replay_shows_newly_blocked_messages_first_with_their_numbers_covered(
-    spamguard: Spamguard, folder: Path, recorded: Path
+    spamguard: Spamguard, folder: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = spamguard("replay", str(recorded), "--model", "small/2.0", "--json", "--limit", "500")
     assert (ended.code, ended.err) == (0, "")
@@ -59,6 +60,9 @@ def test_a_replay_shows_newly_blocked_messages_first_with_their_numbers_covered(
     assert "13900" not in ended.out and "1390000" not in ended.out
     table = spamguard("replay", str(recorded), "--model", "small/2.0", "--limit", "3").out
     assert "newly blocked" in table and "--limit shows more" in table
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = spamguard("replay", str(recorded), "--model", "small/2.0", "--limit", "3")
+    assert "newly blocked" in narrow.out and max(map(cell_len, narrow.lines)) <= 80
     assert registry.read_aliases(folder) == {"champion": "small/1.0"}
     same = json.loads(spamguard("replay", str(recorded), "--json").out)
     assert same["turns"] == {}

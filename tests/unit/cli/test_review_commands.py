@@ -1,6 +1,7 @@
 """Do the review application's commands say what they did, and refuse in a sentence what they cannot do?"""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_looking_makes_no_database_and_says_how_to_get_one(spamguard: Spamguard,
         assert (ended.code, ended.out) == (10, ""), arguments
         assert "there is no file spamguard-review.db" in ended.err and "spamguard review users add" in ended.err
     assert not any(elsewhere.iterdir())
+
+
+def test_a_port_that_is_taken_is_said_with_the_option_that_chooses_another(spamguard: Spamguard, worked: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = spamguard("review", "--no-stream", "--review-port", port, "--metrics-port", "0", "--log-level", "error")
+    assert (ended.code, ended.out) == (3, "")
+    assert f"cannot be served on 127.0.0.1:{port}" in ended.err and "--review-port" in ended.err
+    assert "Traceback" not in ended.err and "bind" not in ended.err
 
 
 def test_a_database_that_cannot_be_used_is_named_without_its_password(spamguard: Spamguard) -> None:

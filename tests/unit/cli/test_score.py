@@ -67,7 +67,7 @@ def test_each_line_gives_one_line_in_order_and_only_errors_have_no_decision(spam
             assert decision.decision_id == decision_id(Partition("offline", 0), number)
             if put not in ODD:
                 assert decision.message_id == json.loads(put)["message_id"]
-    assert ended.err == f"{len(HOSTILE)} of {len(lines)} lines hold no message; the output says why.\n"
+    assert ended.err.endswith(f"{len(HOSTILE)} of {len(lines)} lines hold no message; the output says why.\n")
 
 
 def test_without_errors_the_exit_code_is_0_and_nothing_is_said(spamguard: Spamguard) -> None:
@@ -109,6 +109,14 @@ def test_nothing_is_late_offline_and_nothing_depends_on_the_hour(spamguard: Spam
 def test_a_byte_order_mark_does_not_cost_the_first_message(spamguard: Spamguard) -> None:
     ended = spamguard("score", "--jsonl", given=b"\xef\xbb\xbf" + line(1, MUM) + b"\r\n" + line(2, MUM) + b"\r\n")
     assert (ended.code, len(ended.lines)) == (0, 2)
+
+
+def test_a_file_in_another_encoding_is_judged_and_told_of(spamguard: Spamguard) -> None:
+    given = line(1, "see you") + b"\n" + f'{{"message_id": "m2", "text": "{MUM}"}}'.encode("gb18030")
+    ended = spamguard("score", "--jsonl", given=given)
+    assert (ended.code, len(ended.lines)) == (0, 2)
+    assert json.loads(ended.lines[1])["defects"] == ["encoding"]
+    assert ended.err.startswith("1 of 2 lines holds a field") and "UTF-8" in ended.err and "defects" in ended.err
 
 
 def test_the_mode_and_the_preset_are_the_settings(spamguard: Spamguard) -> None:

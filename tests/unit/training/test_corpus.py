@@ -40,6 +40,40 @@ def test_gzipped_and_plain_files_are_read_alike_and_empty_lines_are_none(tmp_pat
     ]
 
 
+def test_a_table_in_csv_is_a_corpus_with_its_columns_in_any_order_and_quotes_as_spreadsheets_write_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(
+        f'\ufefflabel,note,text,copies\r\nspam,x,"{INVOICE}, ""{LOTTERY}""\n{MUM}",\r\nham,,{MUM},3\r\n'.encode()
+    )
+    assert [(row.text, row.label, row.copies, row.source) for row in read_rows(path)] == [
+        (f'{INVOICE}, "{LOTTERY}"\n{MUM}', "spam", 1, "own"),
+        (MUM, "ham", 3, "own"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f"message,class\n{LOTTERY},spam\n".encode(), "must name the columns, text and label"),
+        (b"", "must name the columns"),
+        (f"text,label\n{LOTTERY},and more,spam\n".encode(), "line 2 .* into double quotes"),
+        (f'text,label\n"{LOTTERY},spam\n'.encode(), "quote not closed"),
+        (f"text,label\n{LOTTERY}\n".encode(), "line 2 .*required field `label`"),
+        (f"text,label,copies\n{LOTTERY},spam,{LOTTERY}\n".encode(), "line 2"),
+        (f"text,label\n{LOTTERY},1\n".encode(), "line 2: the label must be 'spam' or 'ham'"),
+        (f"text,label\n{LOTTERY},spam\n".encode("gb18030"), "line 2 .*iconv -f GB18030"),
+    ],
+)
+def test_a_bad_table_says_where_and_what_to_do_and_never_the_text(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_rows(path)
+    assert LOTTERY[:6] not in str(caught.value)
+
+
 def test_the_same_text_counts_once_and_the_first_row_wins(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(line(INVOICE) + line(MUM, "ham"))
     (tmp_path / "b.jsonl").write_bytes(line(INVOICE, "ham") + line(LOTTERY))

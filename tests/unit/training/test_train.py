@@ -1,5 +1,6 @@
 """Do rows become a model folder: the same twice, equal to the kept pipeline, refusing what they cannot show?"""
 
+import csv
 import io
 import re
 from datetime import UTC, datetime
@@ -9,11 +10,12 @@ import joblib
 import msgspec
 import numpy as np
 import pytest
-from spamguard_training.corpus import Row
+from spamguard_training.corpus import Row, read_rows
 from spamguard_training.evaluate import report
 from spamguard_training.fit import fold_of
 from spamguard_training.recipe import Candidate, Recipe, read_recipe
-from spamguard_training.train import CARD_PAGE, PIPELINE, Trained, gather, train
+from spamguard_training.scores import scored_rows
+from spamguard_training.train import CARD_PAGE, PIPELINE, Trained, gather, suited, train
 
 from spamguard.backends import artifacts
 from spamguard.core.normalize import normalize_batch
@@ -101,6 +103,42 @@ def test_a_budget_the_rows_cannot_show_is_refused_with_what_they_lack(tmp_path: 
     with pytest.raises(DataError, match=r"cannot be shown: .* had and needed: personal .* of .*, notice"):
         trained_into(tmp_path, msgspec.structs.replace(SMALL, budget=0.001))
     assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_messages_with_nothing_but_a_label_train_on_a_budget_of_all_good_ones_and_their_near_duplicates_are_found(
+    tmp_path: Path,
+) -> None:
+    rows = read_rows(LABELLED)
+    again = [msgspec.structs.replace(row, text=row.text + "！") for row in rows[:50]]
+    path = tmp_path / "mine.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *((row.text, row.label) for row in (*rows, *again))])
+    found, files = gather([path], [], SMALL)
+    assert len(found) == len(rows) + 50
+    assert len({row.group for row in found}) <= len(rows)
+    trained = train(found, files, tmp_path, SMALL, now=NOON)
+    assert trained.manifest.budget.mix == {"any": 1.0}
+    card = (trained.folder / artifacts.CARD).read_text(encoding="utf-8")
+    assert "all good messages, none of which says its kind" in card
+    assert "public" not in card, "what is weak about others' corpora is nothing to say of this model"
+    assert trained.manifest.budget.ham_rows == len({row.group for row in found if not row.is_spam})
+    scored = scored_rows(found, trained.log_odds, frozenset())
+    assert {row.ham_kind for row in scored} == {"any", ""}
+    with pytest.raises(DataError, match=r"any \d+ of 2,996; bring more, .* --budget 0\.0\d+\.$"):
+        train(found, files, tmp_path, msgspec.structs.replace(SMALL, budget=0.001))
+
+
+def test_a_recipe_made_for_other_sources_serves_rows_of_ones_own() -> None:
+    rows = [Row(text="a", label="ham", category="personal"), Row(text="b", label="spam")]
+    theirs = msgspec.structs.replace(SMALL, headline=("theirs",))
+    assert suited(theirs, rows) == SMALL
+    assert suited(theirs, [*rows, Row(text="c", label="ham", source="theirs")]) == theirs
+
+
+def test_sources_of_one_label_each_are_nothing_to_tell_spam_by(tmp_path: Path) -> None:
+    rows = [msgspec.structs.replace(row, source=f"all {row.label}") for row in read_rows(LABELLED)]
+    with pytest.raises(DataError, match="no source holds both spam and ham"):
+        train(rows, [], tmp_path, SMALL)
 
 
 def test_near_duplicates_share_a_fold_and_the_seed_decides_which() -> None:
