@@ -273,7 +273,7 @@ def read(
             syllables = heard(texts, codes, tables[view.name], rows).symbols
             yield ViewOfBatch(syllables.rows, grams(syllables, view))
         elif view.name == SHAPE.name:
-            found = shape_grams(shapes(codes, len(texts)))
+            found = shape_grams(shapes(codes, len(texts), rows))
             yield ViewOfBatch(found.rows, found)
         elif words is None or not view.reads_words:
             symbols = char_symbols(codes, tables[view.name], rows)

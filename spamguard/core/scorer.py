@@ -210,31 +210,32 @@ class LinearReading:
         each = np.zeros(len(self._rows))
         each[self._distinct] = self._each
         line_starts = np.cumsum([0, *(len(text) + 1 for text in texts)])
-        totals, steps = np.zeros(len(texts)), np.zeros(int(line_starts[-1]) + 1)
         own = where(number.take(self._rows) >= 0)
-        all_rows, all_pulls = number.take(self._rows.take(own)), each.take(self._alike.take(own))
+        rows, pulls = number.take(self._rows.take(own)), each.take(self._alike.take(own))
+        totals = np.bincount(rows, weights=pulls, minlength=len(texts))
+        begins, ends, shared = [_NONE], [_NONE], [_NONE.astype(np.float64)]
         moves: dict[int, Integers] = {}
         for (first, last), begin, view, (symbol_rows, found) in zip(
             pairwise(self._edges(own)), self._begins, scorer._views, self._views, strict=True
         ):
-            if first == last:
-                continue
-            rows, pulls = all_rows[first:last], all_pulls[first:last]
-            totals += np.bincount(rows, weights=pulls, minlength=len(texts))
-            if view.name == SHAPE.name:  # said of the message, of no word in it
+            if first == last or view.name == SHAPE.name:  # a shape is said of the message, of no word in it
                 continue
             starts, lengths = found.spans(self._known.take(own[first:last]) - begin)
             if id(symbol_rows) not in moves:  # several views read the same symbols
                 moves[id(symbol_rows)] = _moves(symbol_rows, asked)
-            starts += moves[id(symbol_rows)].take(rows)
+            starts += moves[id(symbol_rows)].take(rows[first:last])
             if view.name == SOUNDS.name:
                 said = heard(texts, code_points(texts), scorer._tables[view.name])
-                begins, ends = said.starts.take(starts), said.ends.take(starts + lengths - 1)
+                covered = said.starts.take(starts), said.ends.take(starts + lengths - 1)
             else:
-                begins, ends = words.covered(view, starts, lengths)
-            shared = pulls / (ends - begins)
-            steps += np.bincount(begins, weights=shared, minlength=len(steps))
-            steps -= np.bincount(ends, weights=shared, minlength=len(steps))
+                covered = words.covered(view, starts, lengths)
+            begins.append(covered[0])
+            ends.append(covered[1])
+            shared.append(pulls[first:last])
+        from_char, to_char = np.concatenate(begins), np.concatenate(ends)
+        shares = np.concatenate(shared) / (to_char - from_char)
+        steps = np.bincount(from_char, weights=shares, minlength=int(line_starts[-1]) + 1)
+        steps -= np.bincount(to_char, weights=shares, minlength=len(steps))
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.
         sums = np.round(words.sums(steps.cumsum()), 9)
         by_word, weakest_last = sums.tolist(), (-np.abs(sums)).tolist()
