@@ -7,6 +7,7 @@ All work is done on whole batches in numpy; the only Python loop is one dictiona
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count as count_from
 from itertools import repeat
 from typing import Final, NamedTuple
 
@@ -118,7 +119,7 @@ def word_symbols(texts: Sequence[str], numbers: Mapping[str, int]) -> Symbols:
     values = values[values != _SPACE]
     breaks = values == _BREAK
     values[breaks] = 0
-    return Symbols(values, np.cumsum(breaks, dtype=np.int64))
+    return Symbols(values, breaks.cumsum(dtype=np.int64))
 
 
 def word_numbers(ids: Mapping[str, int]) -> dict[str, int]:
@@ -131,9 +132,18 @@ def code_points(texts: Sequence[str]) -> NDArray[np.uint32]:
     return np.frombuffer("\n".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
-def char_symbols(codes: NDArray[np.uint32], table: NDArray[np.uint16]) -> Symbols:
-    """Return the symbols of a batch's code points by a table of 0x110000 entries (0 is unknown)."""
-    return Symbols(table[codes].astype(np.uint64), np.cumsum(codes == _LINE_BREAK, dtype=np.int64))
+def char_symbols(codes: NDArray[np.uint32], table: NDArray[np.uint16], rows: Rows | None = None) -> Symbols:
+    """Return the symbols of a batch's code points by a table of 0x110000 entries (0 is unknown).
+
+    `rows` are the code points' messages, for those who have them already.
+    """
+    return Symbols(table.take(codes).astype(np.uint64), messages_of(codes) if rows is None else rows)
+
+
+def messages_of(codes: NDArray[np.uint32]) -> Rows:
+    """Return the message of each of a batch's code points."""
+    rows: Rows = (codes == _LINE_BREAK).cumsum(dtype=np.int64)
+    return rows
 
 
 class Heard(NamedTuple):
@@ -144,21 +154,24 @@ class Heard(NamedTuple):
     ends: Rows
 
 
-def heard(texts: Sequence[str], codes: NDArray[np.uint32], table: NDArray[np.uint16]) -> Heard:
+def heard(
+    texts: Sequence[str], codes: NDArray[np.uint32], table: NDArray[np.uint16], rows: Rows | None = None
+) -> Heard:
     """Return the syllables of a batch's code points by a table of 0x110000 entries (0 is unknown).
 
     A run of letters beside a Han character that spells syllables is heard as those; any other letter is not heard.
     """
-    symbols = char_symbols(codes, table)
+    symbols = char_symbols(codes, table, rows)
     starts = np.arange(len(codes), dtype=np.int64)
     ends = starts + 1
     is_letter = np.zeros(len(codes) + 2, dtype=np.bool_)
-    is_han = np.zeros(len(codes) + 2, dtype=np.bool_)
     is_letter[1:-1] = codes - np.uint32(_FIRST_LETTER) < _LETTERS  # unsigned: what is below wraps around
-    is_han[1:-1] = codes - np.uint32(_FIRST_HAN) < _HANS
     edges = where(is_letter[1:] != is_letter[:-1])
     firsts, lasts = edges[::2], edges[1::2]
-    beside = where((is_han.take(firsts) | is_han.take(lasts + 1)) & (lasts - firsts <= MOST_LETTERS))
+    # Where the batch begins or ends with a letter its neighbour is taken to be that letter, which is no Han character.
+    neighbours = codes.take(np.concatenate((firsts - 1, lasts)), mode="clip") if len(edges) else codes[:0]
+    is_han = neighbours - np.uint32(_FIRST_HAN) < _HANS
+    beside = where((is_han[: len(firsts)] | is_han[len(firsts) :]) & (lasts - firsts <= MOST_LETTERS))
     if not len(beside):
         return Heard(symbols, starts, ends)
     joined = "\n".join(texts)
@@ -212,15 +225,13 @@ def crossed(symbols: Symbols, markers: Sequence[NDArray[np.uint64]], bits: int) 
     good news, a link is harmless, a parcel with a link to an odd host is neither.
     """
     values, rows = symbols
-    known = values != 0
-    found: list[tuple[Rows, Keys, Rows]] = []
-    for number, words in enumerate(markers, start=1):
-        holds = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, dtype=bool)
-        holds[rows[(values == words[:, None]).any(axis=0)]] = True
-        starts = where(known & holds[rows])
-        found.append((rows[starts], np.uint64(number << bits) | values[starts], starts))
-    starts = np.concatenate([f[2] for f in found])
-    return Grams(np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found]), starts, len(values), 1)
+    words, numbers = np.concatenate(markers), np.arange(len(markers)).repeat([len(words) for words in markers])
+    which, places = (values == words[:, None]).nonzero()
+    holds = np.zeros((len(markers), int(rows[-1]) + 1 if len(rows) else 0), dtype=bool)
+    holds[numbers.take(which), rows.take(places)] = True
+    found, starts = (holds.take(rows, axis=1) & (values != 0)).nonzero()
+    keys = (found + 1).astype(np.uint64) << np.uint64(bits) | values.take(starts)
+    return Grams(rows.take(starts), keys, starts, len(values), 1)
 
 
 def marker_ids(view: View, ids: Mapping[str, int]) -> list[NDArray[np.uint64]]:
@@ -231,7 +242,7 @@ def marker_ids(view: View, ids: Mapping[str, int]) -> list[NDArray[np.uint64]]:
 def shape_grams(symbols: NDArray[np.int64]) -> Grams:
     """Return each message's symbols of shape, one row a message; they stand nowhere in its text."""
     messages, slots = symbols.shape
-    rows = np.repeat(np.arange(messages, dtype=np.int64), slots)
+    rows = np.arange(messages, dtype=np.int64).repeat(slots)
     return Grams(rows, symbols.ravel().view(np.uint64), np.zeros(len(rows), dtype=np.int64), 1, 1)
 
 
@@ -256,15 +267,16 @@ def read(
     """
     words = word_symbols(texts, numbers) if any(view.reads_words for view in views) else None
     codes = code_points(texts)
+    rows = messages_of(codes)
     for view in views:
         if view.name == SOUNDS.name:
-            syllables = heard(texts, codes, tables[view.name]).symbols
+            syllables = heard(texts, codes, tables[view.name], rows).symbols
             yield ViewOfBatch(syllables.rows, grams(syllables, view))
         elif view.name == SHAPE.name:
-            found = shape_grams(shapes(codes, len(texts)))
+            found = shape_grams(shapes(codes, len(texts), rows))
             yield ViewOfBatch(found.rows, found)
         elif words is None or not view.reads_words:
-            symbols = char_symbols(codes, tables[view.name])
+            symbols = char_symbols(codes, tables[view.name], rows)
             yield ViewOfBatch(symbols.rows, grams(symbols, view))
         elif view.markers:
             yield ViewOfBatch(words.rows, crossed(words, markers[view.name], view.bits))
@@ -280,6 +292,8 @@ PLACED_TOGETHER: Final = 1 << 14
 #: Slots a key may stand in, its own and the next ones. More would only be asked for by a few stray keys, each of which
 #: costs a small batch a whole round of numpy calls; what does not fit is searched for instead.
 PROBES: Final = 3
+_MIX: Final = 0x9E3779B97F4A7C15
+_SALT: Final = 0xD1342543DE82EF95
 
 
 class KeyTable:
@@ -294,6 +308,7 @@ class KeyTable:
         distinct = bool((keys[1:] > keys[:-1]).all()) or len(np.unique(keys)) == len(keys)
         if not distinct or (len(keys) and keys.min() == 0):
             raise ValueError("keys must be distinct and not 0")
+        self.size = len(keys)
         self._bits = max(4, int(len(keys) * 2).bit_length())
         size = 1 << self._bits
         self._keys = np.zeros(size, dtype=np.uint64)
@@ -319,7 +334,7 @@ class KeyTable:
         return waiting
 
     def _slots(self, keys: Keys) -> Rows:
-        mixed = (keys ^ (keys >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (keys ^ (keys >> np.uint64(29))) * np.uint64(_MIX)
         return (mixed >> np.uint64(64 - self._bits)).view(np.int64)
 
     def find(self, keys: Keys) -> Rows:
@@ -344,6 +359,71 @@ class KeyTable:
         return positions
 
 
+class KeyTables:
+    """Finds the keys of several views at once, each among its own view's vocabulary.
+
+    A small batch costs by calls, not by keys, so the tables of all views lie in one array, one behind the other, and
+    one look-up serves them all. Behind each stand its first slots once more, so that no probe has to turn around. What
+    a table keeps aside is one sorted array for all: a key is salted by its view, and found only by its own view.
+    """
+
+    def __init__(self, tables: Sequence[KeyTable]) -> None:
+        keys, positions, first = [], [], 0
+        for table in tables:
+            keys += [table._keys, table._keys[: PROBES - 1]]
+            positions += [table._positions + first, table._positions[: PROBES - 1] + first]
+            first += table.size
+        self._bases = np.cumsum([0, *(len(table._keys) + PROBES - 1 for table in tables)])[:-1]
+        self._shifts = np.array([64 - table._bits for table in tables], dtype=np.uint64)
+        self._keys = np.concatenate(keys)
+        aside = np.concatenate([table._aside[:-1] for table in tables])
+        views = np.arange(len(tables)).repeat([len(table._aside_positions) for table in tables])
+        firsts = np.cumsum([0, *(table.size for table in tables)])
+        aside_positions = np.concatenate([table._aside_positions for table in tables]) + firsts.take(views)
+        for factor in count_from(_SALT, 2):
+            self._salts = np.arange(len(tables), dtype=np.uint64) * np.uint64(factor)
+            salted = aside ^ self._salts.take(views)
+            order = salted.argsort()
+            salted = salted.take(order)
+            if (salted[1:] != salted[:-1]).all():
+                break
+        self._aside = salted
+        #: … ended by one that belongs to no view
+        self._aside_ended = np.append(salted, np.uint64(0))
+        self._aside_views = np.append(views.take(order), -1)
+        #: by slot, then by place among those aside
+        self._positions = np.concatenate([*positions, aside_positions.take(order), [-1]])
+
+    def find(self, keys: Sequence[Keys]) -> tuple[Rows, Rows]:
+        """Return which keys are known, numbered through all views, and their positions in all vocabularies together."""
+        every, sizes = np.concatenate(keys), [len(own) for own in keys]
+        mixed = every >> np.uint64(29)
+        mixed ^= every
+        mixed *= np.uint64(_MIX)
+        mixed >>= self._shifts.repeat(sizes)
+        slots = mixed.view(np.int64)
+        slots += self._bases.repeat(sizes)
+        there = self._keys.take(slots)
+        hit = there == every
+        waiting = where(hit < (there != 0))
+        waited, onto = every.take(waiting), slots.take(waiting)
+        for _ in range(PROBES - 1):
+            onto += 1
+            there = self._keys.take(onto)
+            found = there == waited
+            slots[waiting], hit[waiting] = onto, found
+            onward = where(found < (there != 0))
+            waiting, waited, onto = waiting.take(onward), waited.take(onward), onto.take(onward)
+        if len(waiting):
+            views = self._bases.searchsorted(onto, side="right") - 1
+            salted = waited ^ self._salts.take(views)
+            places = self._aside.searchsorted(salted)
+            slots[waiting] = places + len(self._keys)
+            hit[waiting] = (self._aside_ended.take(places) == salted) & (self._aside_views.take(places) == views)
+        known = where(hit)
+        return known, self._positions.take(slots.take(known))
+
+
 class Counts(NamedTuple):
     """How often each known feature occurs in each message, sorted by message and feature."""
 
@@ -364,6 +444,10 @@ def count(rows: Rows, features: Rows, size: int) -> Counts:
     return Counts(distinct >> bits, distinct & ((1 << bits) - 1), np.diff(first, append=len(combined)))
 
 
+#: A small table costs a small batch more rounds, and each round a dozen calls.
+_LEAST_BITS: Final = 12
+
+
 def last_alike(values: Rows) -> Rows:
     """Return for each value the index of its last equal; equal values have equal answers.
 
@@ -376,7 +460,7 @@ def last_alike(values: Rows) -> Rows:
     alike = np.empty(len(values), dtype=np.int64)
     waiting, keys, factor = np.arange(len(values), dtype=np.int64), values.astype(np.uint64), 0x9E3779B97F4A7C15
     while len(waiting):
-        bits = max(4, (len(waiting) * 4).bit_length())
+        bits = max(_LEAST_BITS, (len(waiting) * 4).bit_length())
         slots = (keys * np.uint64(factor) >> np.uint64(64 - bits)).astype(np.int64)
         table = np.empty(1 << bits, dtype=np.int64)
         table[slots] = np.arange(len(waiting), dtype=np.int64)

@@ -6,7 +6,7 @@ tf, L2 norm per view) and a logistic regression would give, to 1e-9, on whole ba
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
+from itertools import accumulate, pairwise, repeat
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from spamguard.core.features import (
     SHAPE,
     SOUNDS,
     KeyTable,
+    KeyTables,
     View,
     code_points,
     heard,
@@ -93,7 +94,7 @@ class LinearScorer:
         self._tables = {name: _symbol_table(codes, symbols) for name, (codes, symbols) in model.symbols.items()}
         self._views = [arrays.view for arrays in model.views]
         self._markers = {view.name: marker_ids(view, self._numbers) for view in self._views}
-        self._keys = [KeyTable(arrays.keys) for arrays in model.views]
+        self._keys = KeyTables([KeyTable(arrays.keys) for arrays in model.views])
         #: the number of each view's first feature, and of all features
         self._firsts = np.cumsum([0, *(len(arrays.keys) for arrays in model.views)], dtype=np.int64)
         self._idf = np.concatenate([arrays.idf.astype(np.float64) for arrays in model.views])
@@ -151,16 +152,16 @@ class LinearReading:
         self._views = list(
             read(texts, scorer._views, scorer._numbers, scorer._tables, scorer._markers) if len(texts) else ()
         )
-        rows, features = [_NONE], [_NONE]
-        #: of each view, which of its n-grams are known
-        self._known: list[Integers] = []
-        for (_, found), keys, first in zip(self._views, scorer._keys, scorer._firsts.tolist(), strict=False):
-            positions = keys.find(found.keys)
-            known = where(positions >= 0)
-            self._known.append(known)
-            rows.append(found.rows.take(known))
-            features.append(positions.take(known) + first)
-        self._rows, self._features = np.concatenate(rows), np.concatenate(features)
+        #: which n-grams are known, numbered through all views, and of each of those its message and feature
+        self._known = self._rows = self._features = _NONE
+        #: the number of each view's first n-gram
+        self._begins = [0] * len(scorer._views)
+        if self._views:
+            self._known, self._features = scorer._keys.find([found.keys for _, found in self._views])
+            self._rows = np.concatenate([found.rows for _, found in self._views]).take(self._known)
+            self._begins = [0, *accumulate(len(found.keys) for _, found in self._views[:-1])]
+        #: the first occurrence of each view
+        self._firsts = self._known.searchsorted(self._begins)
         self._alike = last_alike(self._rows << len(scorer._weights).bit_length() | self._features)
         self.scores = self._weigh()
 
@@ -174,8 +175,8 @@ class LinearReading:
             scorer._idf.take(features)
         )
         parts = rows * views
-        for first in scorer._firsts[1:-1].tolist():
-            parts += features >= first
+        edges = self._edges(distinct)
+        parts += np.arange(views).repeat([last - first for first, last in pairwise(edges)])
         norms = np.sqrt(np.bincount(parts, weights=values * values, minlength=messages * views))
         values /= norms.take(parts)
         pulls = values * scorer._weights.take(features)
@@ -187,6 +188,10 @@ class LinearReading:
         #: of each distinct feature of a message: where it stands for the others, its value, and its pull an occurrence
         self._distinct, self._values, self._each = distinct, values, pulls / counts
         return Scores(1.0 / (1.0 + np.exp(-log_odds)), log_odds, evidence)
+
+    def _edges(self, occurrences: Integers) -> list[int]:
+        """Return where each view begins among some occurrences, which are in order, and where the last one ends."""
+        return [*occurrences.searchsorted(self._firsts).tolist(), len(occurrences)]
 
     def explain(self, places: Sequence[int], originals: Sequence[str], *, most: int = 5) -> list[Explanation]:
         """Return the clues and the category of the messages at `places`; clues point into their original texts.
@@ -205,29 +210,36 @@ class LinearReading:
         each = np.zeros(len(self._rows))
         each[self._distinct] = self._each
         line_starts = np.cumsum([0, *(len(text) + 1 for text in texts)])
-        totals, steps = np.zeros(len(texts)), np.zeros(int(line_starts[-1]) + 1)
-        behind = 0
-        for view, (symbol_rows, found), known in zip(scorer._views, self._views, self._known, strict=True):
-            rows = number.take(self._rows[behind : behind + len(known)])
-            own = where(rows >= 0)
-            rows, pulls = rows.take(own), each.take(self._alike.take(own + behind))
-            behind += len(known)
-            totals += np.bincount(rows, weights=pulls, minlength=len(texts))
-            if view.name == SHAPE.name:  # said of the message, of no word in it
+        own = where(number.take(self._rows) >= 0)
+        rows, pulls = number.take(self._rows.take(own)), each.take(self._alike.take(own))
+        totals = np.bincount(rows, weights=pulls, minlength=len(texts))
+        begins, ends, shared = [_NONE], [_NONE], [_NONE.astype(np.float64)]
+        moves: dict[int, Integers] = {}
+        for (first, last), begin, view, (symbol_rows, found) in zip(
+            pairwise(self._edges(own)), self._begins, scorer._views, self._views, strict=True
+        ):
+            if first == last or view.name == SHAPE.name:  # a shape is said of the message, of no word in it
                 continue
-            starts, lengths = found.spans(known.take(own))
-            starts += _moves(symbol_rows, asked).take(rows)
-            first, last = words.covered(view, starts, lengths)
+            starts, lengths = found.spans(self._known.take(own[first:last]) - begin)
+            if id(symbol_rows) not in moves:  # several views read the same symbols
+                moves[id(symbol_rows)] = _moves(symbol_rows, asked)
+            starts += moves[id(symbol_rows)].take(rows[first:last])
             if view.name == SOUNDS.name:
                 said = heard(texts, code_points(texts), scorer._tables[view.name])
-                first, last = said.starts.take(starts), said.ends.take(starts + lengths - 1)
-            shared = pulls / (last - first)
-            steps += np.bincount(first, weights=shared, minlength=len(steps))
-            steps -= np.bincount(last, weights=shared, minlength=len(steps))
+                covered = said.starts.take(starts), said.ends.take(starts + lengths - 1)
+            else:
+                covered = words.covered(view, starts, lengths)
+            begins.append(covered[0])
+            ends.append(covered[1])
+            shared.append(pulls[first:last])
+        from_char, to_char = np.concatenate(begins), np.concatenate(ends)
+        shares = np.concatenate(shared) / (to_char - from_char)
+        steps = np.bincount(from_char, weights=shares, minlength=int(line_starts[-1]) + 1)
+        steps -= np.bincount(to_char, weights=shares, minlength=len(steps))
         # Rounded, so that words of equal pull keep their order whatever the sum ran over before them.
-        sums = np.round(words.sums(np.cumsum(steps)), 9)
+        sums = np.round(words.sums(steps.cumsum()), 9)
         by_word, weakest_last = sums.tolist(), (-np.abs(sums)).tolist()
-        bounds = np.searchsorted(words.starts, line_starts).tolist()
+        bounds = words.starts.searchsorted(line_starts).tolist()
         word_starts, word_ends = words.starts.tolist(), words.ends.tolist()
         kinds = self._kinds(number, len(texts))
         explanations = []
@@ -257,15 +269,15 @@ class LinearReading:
             return [None] * messages
         rows = number.take(self._rows.take(self._distinct))
         own = where(rows >= 0)
-        own = own.take(np.argsort(rows.take(own), kind="stable"))
-        totals = np.tile(scorer._kind_intercepts, (messages, 1))
+        own = own.take(rows.take(own).argsort(kind="stable"))
+        totals = scorer._kind_intercepts[None].repeat(messages, axis=0)
         if len(own):
             rows = rows.take(own)
-            first = where(np.diff(rows, prepend=-1))
+            first = np.concatenate(([0], 1 + where(rows[1:] != rows[:-1])))
             features = self._features.take(self._distinct.take(own))
             said = self._values.take(own)[:, None] * scorer._kind_weights.take(features, axis=0)
             totals[rows.take(first)] += np.add.reduceat(said, first)
-        return [scorer._kinds[best] for best in np.argmax(totals, axis=1).tolist()]
+        return [scorer._kinds[best] for best in totals.argmax(axis=1).tolist()]
 
 
 def _moves(rows: Integers, asked: Integers) -> Integers:
@@ -274,9 +286,9 @@ def _moves(rows: Integers, asked: Integers) -> Integers:
     `rows` names the message of each symbol; a line break is the first symbol of the message behind it, and none stands
     before the first message.
     """
-    begins = np.searchsorted(rows, asked) + (asked > 0)
-    sizes = np.searchsorted(rows, asked, side="right") - begins
-    moves: Integers = np.cumsum(sizes) - sizes + np.arange(len(asked)) - begins
+    begins = rows.searchsorted(asked) + (asked > 0)
+    sizes = rows.searchsorted(asked, side="right") - begins
+    moves: Integers = sizes.cumsum() - sizes + np.arange(len(asked)) - begins
     return moves
 
 
@@ -302,7 +314,7 @@ class _Words(NamedTuple):
         """Return the words of a text."""
         words = tokenize(joined)
         sizes = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
-        ends = np.cumsum(sizes)
+        ends = sizes.cumsum()
         starts = ends - sizes
         kinds = np.fromiter(map(_WHITE.get, words, repeat(_SHOWN)), dtype=np.int64, count=len(words))
         symbol, shown = kinds >= _BREAK, kinds == _SHOWN
@@ -316,8 +328,8 @@ class _Words(NamedTuple):
 
     def sums(self, by_char: Floats) -> Floats:
         """Return the sum over each word's characters."""
-        running = np.concatenate(([0.0], np.cumsum(by_char)))
-        return running[self.ends] - running[self.starts]
+        running = np.concatenate(([0.0], by_char.cumsum()))
+        return running.take(self.ends) - running.take(self.starts)
 
 
 def _symbol_table(codes: NDArray[np.uint32], symbols: NDArray[np.uint16]) -> NDArray[np.uint16]:

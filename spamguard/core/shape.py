@@ -70,17 +70,20 @@ def _kind_table() -> NDArray[np.uint8]:
 
 
 _KIND_OF: Final = _kind_table()
-#: Which kinds are Han, and which are tokens.
+#: What a character of each kind adds to the shares of Han, Latin and tokens, in fifths, quarters and twelfths.
 _SHARED: Final = np.array(
     [
-        *((kind.is_han, "\ue000" <= kind.chars[0] <= "\uf8ff") for kind in KINDS),
-        (True, False),
-        (False, False),
-        (False, False),
+        *((5 * kind.is_han, 0, 12 * ("\ue000" <= kind.chars[0] <= "\uf8ff")) for kind in KINDS),
+        (5, 0, 0),
+        (0, 4, 0),
+        (0, 0, 0),
     ],
     dtype=np.int64,
 )
+_END: Final = np.array([_LINES], dtype=np.uint8)
 _LINK, _PHONE, _OPT_OUT = 1, 2, 3
+#: Places of the first link and phone stand in the columns behind the counts that so much more than their mark names.
+_PLACES: Final = 5
 #: Kinds whose place in the message is looked at.
 _MARK_OF: Final = np.zeros(_WIDTH, dtype=np.uint8)
 for _mark, _char in ((_LINK, TOKENS["url"]), (_LINK, TOKENS["url_rare"]), (_PHONE, TOKENS["mobile"]), (_OPT_OUT, "退")):
@@ -95,43 +98,42 @@ SYMBOLS: Final = int(_SIZES.sum())
 _FIRSTS: Final = 1 + np.concatenate(([0], np.cumsum(_SIZES)[:-1]))
 
 
-def shapes(codes: NDArray[np.uint32], messages: int) -> NDArray[np.int64]:
+def shapes(codes: NDArray[np.uint32], messages: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Return the symbols of a batch's messages, one row a message and one column a slot.
 
-    `codes` are the code points of the messages joined by line breaks.
+    `codes` are the code points of the messages joined by line breaks, `rows` the message of each of them, for those who
+    have it already.
     """
     kinds = _KIND_OF.take(codes)
-    breaks = (kinds == _LINES).nonzero()[0]
-    starts, ends = np.zeros(messages, dtype=np.int64), np.full(messages, len(codes))
+    is_break = kinds == _LINES
+    rows = is_break.cumsum(dtype=np.int64) if rows is None else rows
+    breaks = is_break.nonzero()[0]
+    starts, ends = np.empty(messages, dtype=np.int64), np.empty(messages, dtype=np.int64)
+    starts[0], ends[-1] = 0, len(codes)
     starts[1:], ends[:-1] = breaks + 1, breaks
     lengths = ends - starts
-    sizes = lengths + 1
-    sizes[-1] -= 1  # no line break ends the last message
-    first_cells = np.repeat(np.arange(0, messages * _WIDTH, _WIDTH), sizes)
-    counts = np.bincount(first_cells + kinds, minlength=messages * _WIDTH).reshape(messages, _WIDTH)
+    counts = np.bincount(rows * _WIDTH + kinds, minlength=messages * _WIDTH).reshape(messages, _WIDTH)
     whole = np.maximum(lengths, 1)
-    padded = np.append(kinds, np.uint8(_LINES))
     values = np.zeros((messages, SLOTS), dtype=np.int64)
     np.minimum(counts[:, 1 : len(KINDS)], _MOST, out=values[:, : len(_MOST)])
     rest = values[:, len(_MOST) :]
-    shares = counts @ _SHARED
-    rest[:, 0] = np.searchsorted(LENGTHS, lengths)
-    rest[:, 1] = 5 * shares[:, 0] // whole
-    rest[:, 2] = 4 * counts[:, _LATIN] // whole
-    rest[:, 3] = np.minimum(12 * shares[:, 1] // whole, 5)
-    rest[:, 4] = padded.take(starts)
-    rest[:, 5] = np.where(lengths > 0, padded.take(ends - 1, mode="wrap"), _LINES)
+    rest[:, 0] = LENGTHS.searchsorted(lengths)
+    rest[:, 1:4] = counts @ _SHARED // whole[:, None]
+    np.minimum(rest[:, 3], 5, out=rest[:, 3])
+    # A line break stands before and behind every message, at the ends of the batch as well: an empty one begins and
+    # ends with it.
+    ended = np.concatenate((kinds, _END))
+    rest[:, 4] = ended.take(starts)
+    rest[:, 5] = ended.take(ends - 1, mode="wrap")
     marks = _MARK_OF.take(kinds)
     places = marks.nonzero()[0]
     if len(places):
-        marks = marks.take(places)
-        rows = first_cells.take(places) // _WIDTH
-        from_start = places - starts.take(rows)
-        for column, mark in ((6, _LINK), (7, _PHONE)):
-            mine = (marks == mark).nonzero()[0][::-1]  # backwards: the first one of a message is written last
-            of = rows.take(mine)
-            rest[of, column] = 1 + _QUARTERS * from_start.take(mine) // whole.take(of)
-        late = (marks == _OPT_OUT) & (from_start >= lengths.take(rows) - _TAIL)
-        rest[rows[late], 8] = 1
+        marks, of = marks.take(places), rows.take(places)
+        from_start = places - starts.take(of)
+        first = (marks != _OPT_OUT).nonzero()[0][::-1]  # backwards: the first one of a message is written last
+        its = of.take(first)
+        rest[its, _PLACES + marks.take(first)] = 1 + _QUARTERS * from_start.take(first) // whole.take(its)
+        late = (marks == _OPT_OUT) & (from_start >= lengths.take(of) - _TAIL)
+        rest[of[late], 8] = 1
     values += _FIRSTS
     return values

@@ -13,6 +13,7 @@ from spamguard.core.features import (
     SOUNDS,
     WORDS,
     KeyTable,
+    KeyTables,
     Symbols,
     View,
     char_symbols,
@@ -51,6 +52,35 @@ def test_the_key_table_finds_its_way_through_crowded_slots() -> None:
     assert (table.find(known) == np.arange(len(known))).all()
     strangers = np.setdiff1d(rng.integers(1, 2**63, 20_000, dtype=np.uint64), known)
     assert (table.find(strangers) == -1).all()
+
+
+@given(
+    st.lists(
+        st.tuples(KEYS, st.lists(st.integers(1, 2**64 - 1) | st.integers(1, 40), max_size=20)), min_size=1, max_size=5
+    )
+)
+def test_the_tables_of_several_views_find_what_each_finds_alone(views: list[tuple[list[int], list[int]]]) -> None:
+    tables = [KeyTable(np.array(known, dtype=np.uint64)) for known, _ in views]
+    asked = [np.array(own + [key for known, _ in views for key in known], dtype=np.uint64) for _, own in views]
+    expected, first = [], 0
+    for table, keys in zip(tables, asked, strict=True):
+        found = table.find(keys)
+        expected += np.where(found >= 0, found + first, -1).tolist()
+        first += table.size
+    known, positions = KeyTables(tables).find(asked)
+    assert known.tolist() == [number for number, position in enumerate(expected) if position >= 0]
+    assert positions.tolist() == [position for position in expected if position >= 0]
+
+
+def test_a_key_that_found_its_slots_taken_is_found_by_its_own_view_alone() -> None:
+    rng = np.random.default_rng(1)
+    shared = np.unique(rng.integers(1, 2**63, 16_000, dtype=np.uint64))
+    tables = [KeyTable(shared), KeyTable(shared[::-1]), KeyTable(shared[:1])]
+    assert all(len(table._aside) > 100 for table in tables[:2])
+    known, positions = KeyTables(tables).find([shared, shared[:2], shared])
+    count = len(shared)
+    assert known.tolist() == [*range(count + 3)]
+    assert positions.tolist() == [*range(count), 2 * count - 1, 2 * count - 2, 2 * count]
 
 
 @pytest.mark.parametrize("keys", [[7, 7], [0, 1]])
