@@ -246,8 +246,7 @@ def _taught(union: FeatureUnion, matrix: sp.csr_matrix, data: Data, seen: NDArra
         if copies.texts:
             blocks.append(weigh(union, stored_texts(_normalized(_chunks(copies.texts), len(copies.texts)))))
             spam.append(data.spam[copies.places])
-            more = np.where(data.spam[copies.places], recipe.spam_copies, 1.0)
-            weights.append(data.weights[copies.places] * factor * more)
+            weights.append(data.weights[copies.places] * factor)
     return _Taught(blocks, np.concatenate(spam), np.concatenate(weights))
 
 

@@ -52,7 +52,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     notices_weight: float = 0.5  #: what such a copy weighs against its row
     rewriting: float = 0.0  #: chance of a row to train once more in each way of rewriting
     rewriting_weight: float = 0.3  #: what such a copy weighs against its row
-    spam_copies: float = 1.0  #: how much more copies of spam weigh than copies of ham, in all three ways
     copied_rows: int = 60_000  #: of more rows that weigh than this the three shares are taken of so many only
     prior: float = 0.1  #: share of spam that scores are calibrated to
     budget: float = 0.001  #: share of ham the spam cutoff may block, on the mix below

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 from spamguard_training.corpus import Row
-from spamguard_training.fit import prepare, score_unseen, teach
+from spamguard_training.fit import prepare, teach
 from spamguard_training.padding import padded, with_notices
 from spamguard_training.recipe import Candidate, Recipe
 from spamguard_training.train import gather, train
@@ -55,20 +55,6 @@ def test_a_notice_or_a_sentence_of_one_stands_before_or_behind_a_row() -> None:
         assert "验证码1234" in text or "五分钟内有效" in text
     assert found.texts == with_notices(given, np.ones(6), np.array([0, 1, 3, 5]), 1.0, 0).texts
     assert not with_notices(given, np.ones(6), np.arange(5), 1.0, 0).texts
-
-
-def test_copies_of_spam_may_weigh_more_than_copies_of_ham() -> None:
-    recipe = Recipe(candidates=(Candidate(classifier="svm", strength=1.0),), padding=1.0, notices=1.0, rewriting=1.0)
-    read, _ = gather([LABELLED], [], recipe)
-    everyone = np.arange(len(read))
-    texts = [msgspec.structs.replace(row, text="".join((*CHAT, row.text))) for row in read if row.is_spam]
-    hidden = prepare([*read, *texts], recipe)
-    unseen = np.arange(len(read), len(hidden.rows))
-    even, more = (
-        score_unseen(hidden, everyone, unseen, one).mean()
-        for one in (recipe, msgspec.structs.replace(recipe, spam_copies=4.0))
-    )
-    assert more > even
 
 
 def test_a_large_corpus_trains_on_no_more_copies_than_a_smaller_one() -> None:
