@@ -195,7 +195,7 @@ def one(path: Path, name: str) -> None:
         "taught": sum(block.shape[0] for block in taught.blocks),
         "features": taught.blocks[0].shape[1],
         "values": sum(int(block.nnz) for block in taught.blocks),
-        "products": model.products_,
+        "sweeps": int(np.max(model.n_iter_)),
         **watch.found,
         "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
@@ -282,7 +282,7 @@ def main(arguments: Sequence[str]) -> int:
         name, *arguments = arguments
     print(
         "| messages | groups | with copies | distinct n-grams | features | values "
-        f"| read | normalised | features learnt | {name} (products) | all | processor | memory | load |\n"
+        f"| read | normalised | features learnt | {name} (sweeps) | all | processor | memory | load |\n"
         + "|---" * 14
         + "|"
     )
@@ -294,7 +294,7 @@ def main(arguments: Sequence[str]) -> int:
         print(
             f"| {found['rows']:,} | {found['groups']:,} | {found['taught']:,} | {found['distinct']:,} "
             f"| {found['features']:,} | {found['values']:,} | {found['read_s']} s | {found['normalise_s']} s "
-            f"| {found['features_s']} s | {found['classifier_s']} s ({found['products']}) | {found['total_s']} s "
+            f"| {found['features_s']} s | {found['classifier_s']} s ({found['sweeps']}) | {found['total_s']} s "
             f"| {processor:.0f} s | {found['peak_mb']:,} MB | {found['load'][0]:.1f}–{found['load'][1]:.1f} |",
             flush=True,
         )
