@@ -5,7 +5,6 @@ a second would hold a connection for ever; here a head must be complete within t
 """
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -13,7 +12,6 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from spamguard.errors import ConfigError
 from spamguard.gateway.access import Refused
 from spamguard.gateway.app import problem
 
@@ -24,23 +22,6 @@ KEEP_ALIVE_S: Final = 75
 MAX_HEAD_BYTES: Final = 16 << 10
 #: How long a stop waits for answers under way; no deadline of a caller is longer by default.
 GRACE_S: Final = 5
-
-
-def listen(host: str, port: int, *, whose: str = "the gateway", options: str = "--host or --port") -> socket.socket:
-    """Return a listening socket. Raises ConfigError when the address cannot be had."""
-    try:
-        [family, kind, protocol, _, address] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-        except OSError:
-            listening.close()
-            raise
-    except OSError as error:
-        detail = f"{whose} cannot be served on {host}:{port} ({error.strerror}); choose another {options}"
-        raise ConfigError(detail=detail) from None
-    return listening
 
 
 class Server(uvicorn.Server):

@@ -9,6 +9,7 @@ import structlog
 from spamguard import __version__
 from spamguard.backends.clock import SystemClock
 from spamguard.backends.key_file import KeyFile
+from spamguard.backends.listening import listen
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.config import Settings
 from spamguard.core.decide import Request
@@ -20,7 +21,7 @@ from spamguard.gateway.access import Access
 from spamguard.gateway.answering import Answering, Published
 from spamguard.gateway.app import Gateway, Limits
 from spamguard.gateway.outbox import Outbox
-from spamguard.gateway.server import Server, listen
+from spamguard.gateway.server import Server
 from spamguard.interfaces import Broker, Clock
 from spamguard.service import listing, optouts
 from spamguard.service.hot_models import HotModels
@@ -68,7 +69,9 @@ class GatewayProcess:
         """Serve until stopped. Raises what makes a start impossible."""
         settings = self.settings
         self._read_keys(starting=True)
-        listening = listen(settings.gateway_host, settings.gateway_port)
+        listening = listen(
+            settings.gateway_host, settings.gateway_port, whose="the gateway", options="--host or --port"
+        )
         self.port = listening.getsockname()[1]
         async with AsyncExitStack() as stack:
             stack.callback(listening.close)

@@ -13,6 +13,7 @@ import structlog
 from spamguard import config
 from spamguard.backends import artifacts, registry
 from spamguard.backends.clock import SystemClock
+from spamguard.backends.listening import listen
 from spamguard.backends.memory import MemoryBroker
 from spamguard.backends.prometheus import MetricsServer, PrometheusMetrics
 from spamguard.backends.samples import sample_messages
@@ -271,7 +272,6 @@ class ReviewService:
     async def _pages(self, on_serving: Callable[[], None]) -> None:
         import uvicorn
 
-        from spamguard.gateway.server import listen
         from spamguard.review.web.app import create_app
 
         class Server(uvicorn.Server):

@@ -10,6 +10,7 @@ from spamguard_training.families import generate, read_families
 
 from spamguard.backends import artifacts, registry
 from spamguard.config import load
+from spamguard.contract.examples import BLOCKED, MESSAGE
 from spamguard.core.decide import Request
 from spamguard.core.normalize import TOKENS
 from spamguard.engine.filter import LiveFilter
@@ -77,3 +78,16 @@ def test_the_shipped_model_was_made_by_the_shipped_recipe_and_passes_its_self_te
     assert len(manifest.self_tests) >= 10
     assert {source.name for source in manifest.sources} >= {"train_zh.jsonl.gz", "train_en.jsonl.gz"}
     assert manifest.budget.upper_bound <= manifest.budget.false_positive_rate
+
+
+def test_the_contract_s_example_and_the_readme_say_what_the_shipped_model_says(engine: LiveFilter) -> None:
+    [decision] = judged(engine, [MESSAGE.text or ""])
+    for field in ("action", "reason", "score", "ham_cutoff", "spam_cutoff", "category", "model"):
+        assert getattr(decision, field) == getattr(BLOCKED, field), field
+    assert decision.clues[: len(BLOCKED.clues)] == BLOCKED.clues
+    shown = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert (
+        f'"score": {decision.score},\n "ham_cutoff": {decision.ham_cutoff}, "spam_cutoff": {decision.spam_cutoff}'
+        in shown
+    )
+    assert f'"model": "{decision.model}"' in shown

@@ -5,6 +5,7 @@ copy of the rows would take twice the memory of the rows. It walks over the rows
 compiled by numba, in an order that depends on nothing but their number: neither do the weights.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Final, Self
 
@@ -13,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 Vector = NDArray[np.float64]
@@ -20,6 +22,7 @@ Vector = NDArray[np.float64]
 #: corpora raw scores are then within 0.003 of the true minimum's.
 TOLERANCE: Final = 0.03
 MOST_SWEEPS: Final = 1000
+_SEED: Final = 88172645463325252  #: Marsaglia's own
 
 
 @numba.njit(nogil=True)
@@ -117,7 +120,7 @@ class Svm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _descend(blocks: Sequence[sp.csr_matrix], truth: NDArray[np.bool_], costs: Vector, weights: Vector) -> int:
-    """Bring the weights to the minimum, and return the sweeps over the rows that took.
+    """Bring the weights to the minimum, and return the sweeps that took; warn when they do not get there.
 
     Rows of all blocks are drawn together: one block after the other, copies in the later ones against their rows in
     the first, does not get there in a thousand sweeps where this takes forty.
@@ -132,7 +135,7 @@ def _descend(blocks: Sequence[sp.csr_matrix], truth: NDArray[np.bool_], costs: V
     slack = np.zeros(len(costs))
     slack[order] = 0.5 / costs[order]  # what a row's own share adds to its slope
     dual = np.where(truth, 1.0, -1.0), slack, squares, np.zeros(len(costs)), order
-    state, bound, active = np.array([88172645463325252], dtype=np.uint64), np.inf, len(order)
+    state, bound, active = np.array([_SEED], dtype=np.uint64), np.inf, len(order)
     for sweep in range(1, MOST_SWEEPS + 1):
         active, highest, lowest = _sweep(rows, dual, active, bound, weights, state)
         if highest - lowest > TOLERANCE:
@@ -141,6 +144,8 @@ def _descend(blocks: Sequence[sp.csr_matrix], truth: NDArray[np.bool_], costs: V
             return sweep
         else:  # the rows that were left out have the last word
             active, bound = len(order), np.inf
+    said = f"the minimum was not found in {MOST_SWEEPS:,} sweeps; a smaller strength (C) or smaller weights are easier"
+    warnings.warn(said, ConvergenceWarning, stacklevel=3)
     return MOST_SWEEPS
 
 

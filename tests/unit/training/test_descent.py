@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 from spamguard_training import descent
 from spamguard_training.descent import Svm
@@ -40,6 +41,12 @@ def test_a_row_of_no_weight_says_nothing() -> None:
     without = Svm(1.0).fit(ROWS[known], SPAM[known], WEIGHTS[known])
     twisted = Svm(1.0).fit(ROWS, np.where(known, SPAM, ~SPAM), WEIGHTS)
     np.testing.assert_allclose(twisted.decision_function(ROWS), without.decision_function(ROWS), atol=5e-3)
+
+
+def test_a_minimum_that_was_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "MOST_SWEEPS", 2)
+    with pytest.warns(ConvergenceWarning, match="not found in 2 sweeps"):
+        Svm(30.0).fit(ROWS, SPAM, WEIGHTS)
 
 
 def test_a_logistic_classifier_takes_blocks_too() -> None:
